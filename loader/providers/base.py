@@ -1,0 +1,272 @@
+"""What a provider is to the rest of the loader: settings, limits as data, and pure functions. No I/O.
+
+A provider is one file with one `Provider`. It has one or more routes; a `Route` turns columns of events into JSON text
+(as polars expressions, so that no event becomes a Python object on the way to the plan), joins the texts of a chunk into
+a request, and reads the answer into a `Receipt`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+import orjson
+import polars as pl
+from pydantic import AfterValidator, Field, SecretStr
+
+from loader.settings import Duration, Rate, Settings
+
+LateEvents = Literal["stop", "reject", "omit_time", "send"]
+InDoubt = Literal["hold", "resend", "skip"]
+
+
+def _header_safe(value: str) -> str:
+    """A setting that becomes part of a header or a URL: one line of printable ASCII without blanks."""
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("expected printable ASCII without blanks or line breaks")
+    return value
+
+
+def _secret_header_safe(value: SecretStr) -> SecretStr:
+    _header_safe(value.get_secret_value())
+    return value
+
+
+# A credential: never shown, never stored, and not able to smuggle a second header.
+Credential = Annotated[SecretStr, AfterValidator(_secret_header_safe)]
+
+
+class DestinationSettings(Settings):
+    """Keys that every destination may carry; a provider adds its credentials."""
+
+    provider: str = Field(description="The provider's name.")
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$", description="Default: the provider's.")
+    base_url: str | None = Field(None, pattern=r"^https?://\S+$", description="Instead of the provider's own address.")
+    route: str | None = Field(None, description="One of the provider's routes; default: its first.")
+    rate: Rate | None = Field(None, description="Requests, such as 100/min; default: what the provider publishes.")
+    concurrency: int = Field(8, ge=1, le=32, description="Requests under way at once.")
+    timeout: Duration = Field(30.0, gt=0, description="How long one answer may take; then the chunk is in doubt.")
+    chunk: int | None = Field(None, ge=1, description="Events per call, at most the provider's limit.")
+    late_events: LateEvents = Field("stop", description="Events outside the time window that the provider accepts.")
+    in_doubt: InDoubt | None = Field(None, description="Chunks that left and whose answer was never read.")
+    give_up_after: Duration = Field(900.0, description="Stop (exit 5) when nothing was taken for this long.")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One published limit, or one that the loader sets itself where none is published (`page` says so)."""
+
+    what: str
+    value: int
+    unit: str
+    page: str
+    read: str
+
+
+@dataclass(frozen=True)
+class EventField:
+    """A field of an event beside the common ones. `kind`: `text`, or `list` of texts."""
+
+    kind: Literal["text", "list"]
+    description: str
+
+
+@dataclass(frozen=True)
+class Window:
+    """The event times that a provider accepts: from `past` seconds before now until now. None: any past."""
+
+    past: float | None
+    page: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One limit as an expression over the columns of events.
+
+    `broken`: Boolean, true where the event breaks the limit. `message` may contain `{value}`, which stands for `value`.
+    """
+
+    broken: pl.Expr
+    reason: str
+    field: str
+    message: str
+    value: pl.Expr | None = None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """`event`: String, the event's JSON text as it stands in a request. `user`: String, the JSON text of the user that a
+    grouping route writes once for all events of the user; null elsewhere. `checks`: over the same columns."""
+
+    event: pl.Expr
+    user: pl.Expr
+    checks: Sequence[Check] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request, complete: nothing is added on the way."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete HTTP answer. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Outcome(Enum):
+    """What an answer means for the chunk."""
+
+    TAKEN = "taken"  # but for the events in `refused`
+    NOT_TAKEN = "not taken"  # nothing was stored: wait and try again
+    REFUSED = "refused"  # the content, without naming events
+    STOPPED = "stopped"  # credentials or route: nothing more may be sent
+    IN_DOUBT = "in doubt"  # it may or may not have been taken
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the provider answered for a chunk.
+
+    `token`: the provider's proof, to be kept. `refused`: position in the chunk (from 0) → the provider's words.
+    `wait`: seconds that the provider asks to wait. `message`: words for a person, without secrets.
+    """
+
+    outcome: Outcome
+    token: str | None = None
+    refused: Mapping[int, str] = field(default_factory=dict)
+    wait: float | None = None
+    message: str = ""
+
+
+class Route(ABC):
+    """One way to send events to a provider: its limits and its shapes."""
+
+    name: str
+    limits: tuple[Limit, ...]
+    events_per_call: int
+    # None where the provider publishes none and the other limits bound the body anyway.
+    bytes_per_call: int | None = None
+    # Bytes of a body around its events; a comma between two events comes on top.
+    envelope: int = 0
+    # Whether a user stands once in a call, with all its events of that call.
+    grouped: bool = False
+    # Bytes around the events of one user, the user's own JSON text apart.
+    user_envelope: int = 0
+    # Whether the provider acts on events in the order of arrival, so that a user's chunks must not overtake each other.
+    ordered: bool = True
+    # Requests a second that the provider publishes; None where it publishes none.
+    rate: float | None = None
+    # Seconds to wait at least after a 429.
+    floor: float = 1.0
+    window: Window | None = None
+
+    def in_doubt(self, columns: Mapping[str, pl.DataType]) -> InDoubt:
+        """What to do with chunks in doubt where the mapping does not say: resend only where the provider removes duplicates."""
+        return "hold"
+
+    def problems(self, columns: Mapping[str, pl.DataType]) -> list[tuple[str, str]]:
+        """What can never be sent with these columns, whatever the rows: (column, what is wrong and what would be right)."""
+        return []
+
+    @abstractmethod
+    def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
+        """Expressions over a frame of events with `columns` (see `loader.mapping`): JSON text, user, checks."""
+
+    @abstractmethod
+    def body(self, users: Sequence[bytes | None], events: Sequence[bytes]) -> bytes:
+        """The request's body for the `Encoded` texts of a chunk, in order. Same input, same bytes."""
+
+    @abstractmethod
+    def request(self, settings: Any, body: bytes, users: Sequence[bytes | None]) -> Request:
+        """The request that carries `body`; `settings` are the provider's own."""
+
+    @abstractmethod
+    def read(self, answer: Answer, rows: Sequence[int]) -> Receipt:
+        """What `answer` means for the chunk that holds the events of `rows`."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A vendor's API. `routes`: the first is the default. `id_types`: names allowed under `ids:`; None: any."""
+
+    name: str
+    title: str
+    base_url: str
+    settings: type[DestinationSettings]
+    routes: tuple[Route, ...]
+    fields: Mapping[str, EventField]
+    id_types: tuple[str, ...] | None
+    # Settings that must not be shown or stored.
+    secrets: tuple[str, ...]
+
+    def route(self, name: str | None) -> Route:
+        """The route called `name`, or the default. Raises KeyError."""
+        if name is None:
+            return self.routes[0]
+        return {route.name: route for route in self.routes}[name]
+
+
+def over(column: str, broken: pl.Expr, message: str, value: pl.Expr | None = None) -> Check:
+    """A check for a value over a limit of the provider."""
+    return Check(broken, "over_limit", column, message, value)
+
+
+def parse_json(body: bytes) -> Any:
+    """The JSON value of an answer's body, or None where it is not JSON (such as a proxy's page)."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def excerpt(body: bytes) -> str:
+    """The first words of a body for a message: one line, printable."""
+    text = body[:400].decode("utf-8", "replace")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+
+
+def retry_after(answer: Answer) -> float | None:
+    """Seconds of a `Retry-After` header (RFC 9110 10.2.3: seconds or an HTTP date), or None."""
+    value = answer.headers.get("retry-after", "").strip()
+    if value.isdigit():
+        return float(value)
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    now = parsedate_to_datetime(answer.headers["date"]) if "date" in answer.headers else datetime.now(UTC)
+    return max(0.0, (when - now).total_seconds())
+
+
+def common_failure(answer: Answer, documented: bool) -> Receipt:
+    """What an answer other than success means where all providers agree (design, "Answers").
+
+    `documented`: whether the body has the shape of the provider's own error answer.
+    """
+    status, said = answer.status, f"HTTP {answer.status}: {excerpt(answer.body)}"
+    if status == 429:
+        return Receipt(Outcome.NOT_TAKEN, wait=retry_after(answer), message=said)
+    if status in (500, 503) and documented:
+        return Receipt(Outcome.NOT_TAKEN, wait=retry_after(answer), message=said)
+    if 300 <= status < 400:
+        where = answer.headers.get("location", "elsewhere").split("?")[0]
+        return Receipt(Outcome.STOPPED, message=f"HTTP {status}: redirected to {where}; keys are not sent to another address")
+    if status in (401, 403, 404, 405, 407):
+        return Receipt(Outcome.STOPPED, message=said)
+    if 400 <= status < 500 and status not in (408, 425, 499):
+        return Receipt(Outcome.REFUSED, message=said)
+    return Receipt(Outcome.IN_DOUBT, message=said)

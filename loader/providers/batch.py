@@ -1,0 +1,214 @@
+"""Batch, Trigger Events API: events on Custom User IDs, many users in one call.
+
+Pages read 2026-11-20:
+TRACK       "POST - Track events", https://doc.batch.com/developer/api/mep/trigger-events-api/track-events
+PARAMETERS  "Parameters", https://doc.batch.com/developer/api/mep/trigger-events-api/parameters
+CUSTOM_ID   "Custom User ID", https://doc.batch.com/ios/custom-data/customid/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+import polars as pl
+from pydantic import Field
+
+from loader import jsontext
+from loader.providers.base import (
+    Answer,
+    Check,
+    Credential,
+    DestinationSettings,
+    Encoded,
+    EventField,
+    Limit,
+    Outcome,
+    Provider,
+    Receipt,
+    Request,
+    Route,
+    Window,
+    common_failure,
+    over,
+    parse_json,
+)
+
+TRACK = "https://doc.batch.com/developer/api/mep/trigger-events-api/track-events"
+PARAMETERS = "https://doc.batch.com/developer/api/mep/trigger-events-api/parameters"
+CUSTOM_ID = "https://doc.batch.com/ios/custom-data/customid/"
+SDK = "https://github.com/BatchLabs/Batch-Android-SDK (EventAttributesValidator); the API's pages give no rule"
+READ = "2026-11-20"
+
+EVENTS_PER_CALL = 1000
+LABEL = 200
+ATTRIBUTES = 15
+ATTRIBUTE_KEY = 30
+ATTRIBUTE_TEXT = 64
+TAGS = 10
+TAG = 64
+USER = 1024
+NAME = 30
+DAY = 24 * 3600
+
+LIMITS = (
+    Limit("events per call", EVENTS_PER_CALL, "events", TRACK, READ),
+    Limit("age of an event", 24, "hours", PARAMETERS, READ),
+    Limit("wait after a 429, at least", 5, "seconds", TRACK, READ),
+    Limit("label", LABEL, "characters", PARAMETERS, READ),
+    Limit("attributes per event", ATTRIBUTES, "attributes", PARAMETERS, READ),
+    Limit("attribute key", ATTRIBUTE_KEY, "characters of a-z, 0-9, _", PARAMETERS, READ),
+    Limit("text attribute", ATTRIBUTE_TEXT, "characters", PARAMETERS, READ),
+    Limit("tags per event", TAGS, "tags", PARAMETERS, READ),
+    Limit("tag", TAG, "characters", PARAMETERS, READ),
+    Limit("Custom User ID", USER, "characters", CUSTOM_ID, READ),
+    Limit("name after `ue.`", NAME, "characters of a-z, 0-9, _", SDK, READ),
+)
+
+
+class BatchSettings(DestinationSettings):
+    """`provider: batch`: one app of Batch; iOS and Android are two destinations."""
+
+    api_key: Credential = Field(description="The app's Live, Dev or SDK API key (Settings → General).")
+    rest_api_key: Credential = Field(description="The company's REST API key.")
+
+
+def _time_text(expr: pl.Expr) -> pl.Expr:
+    """`YYYY-MM-ddTHH:mm:ss` in UTC, the only form that PARAMETERS shows."""
+    return jsontext.quoted(expr.dt.convert_time_zone("UTC").dt.to_string("%Y-%m-%dT%H:%M:%S"))
+
+
+def _attribute(key: str, dtype: pl.DataType) -> tuple[str, pl.Expr]:
+    """Key and JSON text of an attribute; times are typed by their key, `date(key)`, and read as UTC (PARAMETERS)."""
+    column = pl.col(f"properties.{key}")
+    if isinstance(dtype, pl.Date):
+        column, dtype = column.cast(pl.Datetime("us", "UTC")), pl.Datetime("us", "UTC")
+    if isinstance(dtype, pl.Datetime):
+        return f"date({key})", _time_text(column)
+    return key, jsontext.value(column, dtype)
+
+
+def _full_name() -> pl.Expr:
+    name = pl.col("name")
+    return pl.when(name.str.starts_with("ue.")).then(name).otherwise(pl.concat_str(pl.lit("ue."), name))
+
+
+class Bulk(Route):
+    """`POST /1.0/{api_key}/events/users`: `[{id, events}]`, all or nothing, one token per call."""
+
+    name = "bulk"
+    limits = LIMITS
+    events_per_call = EVENTS_PER_CALL
+    envelope = len("[]")
+    grouped = True
+    user_envelope = len('{"id":,"events":[]}')
+    floor = 5.0
+    window = Window(DAY, PARAMETERS)
+
+    def problems(self, columns: Mapping[str, pl.DataType]) -> list[tuple[str, str]]:
+        """Attribute keys and types that Batch never takes (PARAMETERS)."""
+        found = []
+        for column, dtype in columns.items():
+            if not column.startswith("properties."):
+                continue
+            key = column.removeprefix("properties.")
+            if not (key.isascii() and key.replace("_", "a").isalnum() and key == key.lower() and len(key) <= ATTRIBUTE_KEY):
+                found.append((column, f"Batch takes attribute keys of at most {ATTRIBUTE_KEY} characters of a-z, 0-9 and _"))
+            if dtype.is_nested() or isinstance(dtype, pl.BaseExtension):
+                found.append((column, "Batch takes texts, numbers, booleans and times as attributes, no lists or objects"))
+        return found
+
+    def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
+        """See `Route.encode`; fields `name`, `time`, `label`, `attributes`, `tags` (PARAMETERS)."""
+        attributes = {c.removeprefix("properties."): d for c, d in columns.items() if c.startswith("properties.")}
+        members = [("name", jsontext.text(_full_name()))]
+        if "time" in columns:
+            members.append(("time", _time_text(pl.col("time"))))
+        if "label" in columns:
+            members.append(("label", jsontext.text(pl.col("label"))))
+        if attributes:
+            written = jsontext.obj([_attribute(key, dtype) for key, dtype in attributes.items()])
+            members.append(("attributes", pl.when(written != "{}").then(written)))
+        if "tags" in columns:
+            members.append(("tags", jsontext.value(pl.col("tags"), columns["tags"])))
+        return Encoded(
+            event=jsontext.obj(members, always=True),
+            user=jsontext.text(pl.col("user")),
+            checks=self._checks(columns, attributes),
+        )
+
+    def _checks(self, columns: Mapping[str, pl.DataType], attributes: Mapping[str, pl.DataType]) -> list[Check]:
+        user = pl.col("user")
+        checks = [
+            over("user", user.str.len_chars() > USER, f"user: over {USER} characters, the most that Batch takes", user),
+            Check(
+                ~_full_name().str.contains(rf"^ue\.[a-z0-9_]{{1,{NAME}}}$"),
+                "bad_value",
+                "name",
+                f"name: '{{value}}' is not made of 1 to {NAME} characters of a-z, 0-9 and _",
+                pl.col("name"),
+            ),
+        ]
+        if "label" in columns:
+            label = pl.col("label")
+            checks.append(over("label", label.str.len_chars() > LABEL, f"label: over {LABEL} characters", label))
+        if "tags" in columns:
+            tags = pl.col("tags")
+            longest = tags.list.eval(pl.element().str.len_chars()).list.max()
+            checks.append(over("tags", tags.list.len() > TAGS, f"tags: more than {TAGS}", tags.list.join(", ")))
+            checks.append(over("tags", longest > TAG, f"tags: a tag over {TAG} characters", tags.list.join(", ")))
+        for key, dtype in attributes.items():
+            if dtype == pl.String:
+                value, column = pl.col(f"properties.{key}"), f"properties.{key}"
+                words = f"{column}: over {ATTRIBUTE_TEXT} characters, the most that Batch takes in an attribute"
+                checks.append(over(column, value.str.len_chars() > ATTRIBUTE_TEXT, words, value))
+        if len(attributes) > ATTRIBUTES:
+            present = pl.sum_horizontal(pl.col(f"properties.{key}").is_not_null() for key in attributes)
+            words = f"properties: {{value}} attributes, Batch takes at most {ATTRIBUTES}"
+            checks.append(over("properties", present > ATTRIBUTES, words, present))
+        return checks
+
+    def body(self, users: Sequence[bytes | None], events: Sequence[bytes]) -> bytes:
+        """See `Route.body`; users stand in the order of their first event, a user's events in order."""
+        groups: dict[bytes | None, list[bytes]] = {}
+        for user, event in zip(users, events, strict=True):
+            if user in groups:
+                groups[user].append(event)
+            else:
+                groups[user] = [event]
+        return b"[%b]" % b",".join([b'{"id":%b,"events":[%b]}' % (u, b",".join(e)) for u, e in groups.items()])
+
+    def request(self, settings: BatchSettings, body: bytes, users: Sequence[bytes | None]) -> Request:
+        """See `Route.request`; the key of the app stands in the path (TRACK, Route)."""
+        key = quote(settings.api_key.get_secret_value(), safe="")
+        return Request("POST", f"{_base(settings)}/1.0/{key}/events/users", _headers(settings), body)
+
+    def read(self, answer: Answer, rows: Sequence[int]) -> Receipt:
+        """See `Route.read`; 201 with a token is success, anything else is not (TRACK, Responses)."""
+        said = parse_json(answer.body)
+        if answer.status == 201 and isinstance(said, dict) and isinstance(said.get("token"), str) and said["token"]:
+            return Receipt(Outcome.TAKEN, token=said["token"])
+        return common_failure(answer, documented=isinstance(said, dict))
+
+
+def _base(settings: BatchSettings) -> str:
+    return (settings.base_url or BATCH.base_url).rstrip("/")
+
+
+def _headers(settings: BatchSettings) -> dict[str, str]:
+    return {"Content-Type": "application/json", "X-Authorization": settings.rest_api_key.get_secret_value()}
+
+
+BATCH = Provider(
+    name="batch",
+    title="Batch",
+    base_url="https://api.batch.com",
+    settings=BatchSettings,
+    routes=(Bulk(),),
+    fields={
+        "label": EventField("text", f"A label of at most {LABEL} characters."),
+        "tags": EventField("list", f"At most {TAGS} tags of at most {TAG} characters."),
+    },
+    id_types=(),
+    secrets=("api_key", "rest_api_key"),
+)

@@ -1,0 +1,78 @@
+"""Rejections as frames: a row that made no event, or an event that a destination will not get.
+
+`SCHEMA`, one line a rejection:
+
+    row      UInt64   number of the row, from 1 in source order
+    reason   String   a code of `REASONS`
+    field    String   the column or the event's field that is wrong; null where it is the whole row
+    value    String   the value as text, cut at 200 characters; null where there is none
+    message  String   what a person reads: what is wrong and what would be right
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+ROW = "row"
+
+SCHEMA: dict[str, pl.DataType] = {
+    "row": pl.UInt64(),
+    "reason": pl.String(),
+    "field": pl.String(),
+    "value": pl.String(),
+    "message": pl.String(),
+}
+
+MAX_VALUE = 200
+
+# Reason codes and what they mean, for reports and for `loader rejects`.
+REASONS: dict[str, str] = {
+    "ragged_row": "the row has more or fewer cells than there are columns",
+    "bad_encoding": "the row's bytes are not text in the encoding of the source",
+    "bad_json": "the line is not a JSON object",
+    "bad_type": "the value is not of the type that the mapping asks for",
+    "bad_time": "the value is not a time that exists",
+    "time_skipped": "the zone's clocks skip this time",
+    "time_repeated": "the zone's clocks show this time twice",
+    "not_computable": "the expression fails on this row",
+    "not_in_lookup": "the value is not in the lookup table, and there is no default",
+    "not_finite": "the number is NaN or infinite",
+    "missing_user": "the event has no user",
+    "missing_name": "the event has no name",
+    "missing_time": "the event has no time",
+    "missing_cursor": "the cursor's column is null",
+    "over_limit": "the value is over a limit of the provider",
+    "bad_value": "the provider does not take this value",
+    "duplicate_id": "another event of this plan has the same id",
+    "late": "the event lies outside the time window that the provider accepts",
+    "too_old": "the event left the time window that the provider accepts before it could be sent",
+    "refused": "the provider refused the event",
+    "skipped": "the event was in doubt, and somebody decided not to send it again",
+    "cancelled": "the event was pending when somebody cancelled the run",
+}
+
+
+def empty() -> pl.DataFrame:
+    """No rejections: a frame of `SCHEMA` and height 0."""
+    return pl.DataFrame(schema=SCHEMA)
+
+
+def reject(
+    frame: pl.DataFrame, mask: pl.Series, reason: str, field: str | None, message: str, value: pl.Expr | None = None
+) -> pl.DataFrame:
+    """Rejections (`SCHEMA`) of the rows of `frame` (with column `row`) where `mask` is true.
+
+    `message` may contain `{value}`, which stands for `value` as text.
+    """
+    text = pl.lit(None, pl.String) if value is None else value.cast(pl.String, strict=False).str.slice(0, MAX_VALUE)
+    words = pl.lit(message)
+    if "{value}" in message:
+        before, _, after = message.partition("{value}")
+        words = pl.concat_str(pl.lit(before), text.fill_null("null"), pl.lit(after))
+    return frame.filter(mask).select(
+        pl.col(ROW).cast(pl.UInt64),
+        reason=pl.lit(reason),
+        field=pl.lit(field, pl.String),
+        value=text,
+        message=words,
+    )

@@ -1,0 +1,134 @@
+"""Pieces of the mapping file that more than one layer reads: the strict base model, durations, rates, and `source:`.
+
+A source's settings stand here, below `mapping` and `sources`, because the first reads them from YAML and the
+second acts on them, and neither may import the other.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+ColumnType = Literal["text", "integer", "number", "decimal", "boolean", "datetime", "date"]
+TimeUnit = Literal["s", "ms", "us"]
+
+_DURATION_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_RATE_UNITS = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0}
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of a number (seconds) or a text such as `500ms`, `30s`, `5m`, `24h`, `7d`. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError("expected seconds, or a text such as 500ms, 30s, 5m, 24h")
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", value)
+        if match is None or match[2] not in {"", *_DURATION_UNITS}:
+            raise ValueError(f"'{value}' is not a duration; expected seconds, or a text such as 500ms, 30s, 5m, 24h")
+        return float(match[1]) * _DURATION_UNITS.get(match[2], 1.0)
+    if value < 0:
+        raise ValueError("a duration cannot be negative")
+    return float(value)
+
+
+def parse_rate(value: object) -> float:
+    """Requests a second of a number (requests a second) or a text such as `100/min`. Raises ValueError."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*([a-z]+))?\s*", value)
+        if match is None or match[2] not in {None, *_RATE_UNITS}:
+            raise ValueError(f"'{value}' is not a rate; expected requests and a unit such as 10/s, 100/min, 5000/h")
+        value = float(match[1]) / _RATE_UNITS.get(match[2] or "s", 1.0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+        raise ValueError("expected a rate above zero, such as 10/s, 100/min, 5000/h")
+    return float(value)
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str)]
+Rate = Annotated[float, BeforeValidator(parse_rate, json_schema_input_type=float | str)]
+
+
+class Settings(BaseModel):
+    """Base of every block of the mapping file: unknown keys are errors, values do not change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+CursorValue = bool | int | Decimal | float | datetime | date | str
+
+
+class Cursor(Settings):
+    """`cursor:`. Take only rows whose `column` is above the highest value that an earlier plan took."""
+
+    column: str = Field(description="The column that grows: a time, a date, an integer or a text.")
+    initial: int | float | str | None = Field(None, description="Where the first run starts (not taken itself).")
+    lag: Duration | int | None = Field(
+        None, description="Take this much again below the cursor (seconds or text for times, a number for integers)."
+    )
+
+
+class _Source(Settings):
+    cursor: Cursor | None = Field(None, description="Load only what is new since the last plan.")
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class CsvSettings(_Source):
+    """`source: {type: csv}`."""
+
+    type: Literal["csv"]
+    path: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] = Field(
+        min_length=1, description="A path, a glob, or a list of them; .gz and .zst are read as they are."
+    )
+    separator: str = Field(",", min_length=1, max_length=1, description="One character between the cells.")
+    quote: str | None = Field('"', max_length=1, description='One character around a cell; "" or null for none.')
+    encoding: str = Field("utf-8", description="Any encoding that Python knows: utf-8, latin-1, cp1252, utf-16, …")
+    has_header: bool = Field(True, description="Whether the first record names the columns.")
+    columns: list[str] | None = Field(None, description="Names of the columns, instead of those of the header.")
+    null_values: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] = Field(
+        default_factory=list, description="Texts that mean null; an empty cell is null anyway."
+    )
+    types: dict[str, ColumnType] = Field(default_factory=dict, description="Types of columns; the others are text.")
+
+    @model_validator(mode="after")
+    def _named_columns(self) -> CsvSettings:
+        if not self.has_header and self.columns is None:
+            raise ValueError("a file without a header needs `columns`, the names of its columns in order")
+        return self
+
+
+class ParquetSettings(_Source):
+    """`source: {type: parquet}`."""
+
+    type: Literal["parquet"]
+    path: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] = Field(
+        min_length=1, description="A path, a glob, or a list of them."
+    )
+
+
+class JsonlSettings(_Source):
+    """`source: {type: jsonl}`."""
+
+    type: Literal["jsonl"]
+    path: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] = Field(
+        min_length=1, description="A path, a glob, or a list of them; .gz and .zst are read as they are."
+    )
+    types: dict[str, ColumnType] = Field(default_factory=dict, description="Types of columns whose values differ.")
+
+
+class SqlSettings(_Source):
+    """`source: {type: sql}`."""
+
+    type: Literal["sql"]
+    url: SecretStr = Field(description="A SQLAlchemy URL, such as postgresql://user:password@host/database.")
+    query: str = Field(min_length=1, description="One SELECT; `:cursor` and the names of `params` are bound.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Values bound to `:name` in the query.")
+
+
+SourceSettings = Annotated[
+    CsvSettings | ParquetSettings | JsonlSettings | SqlSettings, Field(discriminator="type")
+]
