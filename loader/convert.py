@@ -130,8 +130,9 @@ def _to_decimal(values: pl.Series) -> pl.Series:
     if values.dtype.is_integer():
         return values.cast(pl.Decimal(38, 0), strict=False)
     text = _matching(to_text(values), _DECIMAL)
-    scale = text.str.extract(r"\.([0-9]*)$", 1).str.len_bytes().max()
-    return text.cast(pl.Decimal(38, min(int(scale or 0), 37)), strict=False)  # type: ignore[call-overload]
+    digits = text.str.extract(r"\.([0-9]*)$", 1).str.len_bytes().max()
+    scale = digits if isinstance(digits, int) else 0
+    return text.cast(pl.Decimal(38, min(scale, 37)), strict=False)
 
 
 def _to_boolean(values: pl.Series) -> pl.Series:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -115,5 +116,7 @@ def finite(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
     return None
 
 
-def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype
+def _instance(dtype: Any) -> pl.DataType:
+    """A type inside a type, which polars allows to be given as a class."""
+    instance: pl.DataType = dtype() if isinstance(dtype, type) else dtype
+    return instance

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import polars as pl
 
-ROW = "row"
+# The column that numbers the rows of a frame; the name is one that no source uses, so that a source may have a `row`.
+ROW = "__row"
 
 SCHEMA: dict[str, pl.DataType] = {
     "row": pl.UInt64(),
@@ -28,6 +29,7 @@ MAX_VALUE = 200
 # Reason codes and what they mean, for reports and for `loader rejects`.
 REASONS: dict[str, str] = {
     "ragged_row": "the row has more or fewer cells than there are columns",
+    "bad_quotes": "text stands after the closing quote of a cell",
     "bad_encoding": "the row's bytes are not text in the encoding of the source",
     "bad_json": "the line is not a JSON object",
     "bad_type": "the value is not of the type that the mapping asks for",
@@ -60,7 +62,7 @@ def empty() -> pl.DataFrame:
 def reject(
     frame: pl.DataFrame, mask: pl.Series, reason: str, field: str | None, message: str, value: pl.Expr | None = None
 ) -> pl.DataFrame:
-    """Rejections (`SCHEMA`) of the rows of `frame` (with column `row`) where `mask` is true.
+    """Rejections (`SCHEMA`) of the rows of `frame` (with column `ROW`) where `mask` is true.
 
     `message` may contain `{value}`, which stands for `value` as text.
     """
@@ -70,7 +72,7 @@ def reject(
         before, _, after = message.partition("{value}")
         words = pl.concat_str(pl.lit(before), text.fill_null("null"), pl.lit(after))
     return frame.filter(mask).select(
-        pl.col(ROW).cast(pl.UInt64),
+        row=pl.col(ROW).cast(pl.UInt64),
         reason=pl.lit(reason),
         field=pl.lit(field, pl.String),
         value=text,

@@ -7,6 +7,7 @@ second acts on them, and neither may import the other.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -56,7 +57,33 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-CursorValue = bool | int | Decimal | float | datetime | date | str
+CursorValue = int | Decimal | float | datetime | date | str
+
+
+def cursor_to_text(value: CursorValue) -> str:
+    """A cursor as the checkpoint stores it: its type and its exact value."""
+    if isinstance(value, datetime):
+        return f"datetime {value.isoformat()}"
+    if isinstance(value, date):
+        return f"date {value.isoformat()}"
+    kind = "text" if isinstance(value, str) else "integer" if isinstance(value, int) else type(value).__name__.lower()
+    return f"{kind} {value}"
+
+
+def cursor_from_text(text: str) -> CursorValue:
+    """The cursor of `cursor_to_text`. Raises ValueError."""
+    kind, _, value = text.partition(" ")
+    return _CURSORS[kind](value)
+
+
+_CURSORS: dict[str, Callable[[str], CursorValue]] = {
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "integer": int,
+    "decimal": Decimal,
+    "float": float,
+    "text": str,
+}
 
 
 class Cursor(Settings):

@@ -45,7 +45,7 @@ class DestinationSettings(Settings):
     """Keys that every destination may carry; a provider adds its credentials."""
 
     provider: str = Field(description="The provider's name.")
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$", description="Default: the provider's.")
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="Default: the provider's.")
     base_url: str | None = Field(None, pattern=r"^https?://\S+$", description="Instead of the provider's own address.")
     route: str | None = Field(None, description="One of the provider's routes; default: its first.")
     rate: Rate | None = Field(None, description="Requests, such as 100/min; default: what the provider publishes.")
@@ -78,9 +78,9 @@ class EventField:
 
 @dataclass(frozen=True)
 class Window:
-    """The event times that a provider accepts: from `past` seconds before now until now. None: any past."""
+    """The event times that a provider accepts: from `past` seconds before now until now."""
 
-    past: float | None
+    past: float
     page: str
 
 

@@ -170,8 +170,9 @@ class Bulk(Route):
 
     def body(self, users: Sequence[bytes | None], events: Sequence[bytes]) -> bytes:
         """See `Route.body`; users stand in the order of their first event, a user's events in order."""
-        groups: dict[bytes | None, list[bytes]] = {}
+        groups: dict[bytes, list[bytes]] = {}
         for user, event in zip(users, events, strict=True):
+            assert user is not None
             if user in groups:
                 groups[user].append(event)
             else:

@@ -35,6 +35,7 @@ from loader.providers.base import (
     over,
     parse_json,
 )
+from loader.rejection import ROW
 
 BATCH_COMMANDS = "https://documentation.bloomreach.com/engagement/reference/batch-commands-2"
 ADD_EVENT = "https://documentation.bloomreach.com/engagement/reference/add-event"
@@ -114,7 +115,7 @@ class Commands(Route):
             [
                 ("name", pl.lit('"customers/events"')),
                 ("data", jsontext.obj(data, always=True)),
-                ("command_id", jsontext.quoted(pl.col("row").cast(pl.String))),
+                ("command_id", jsontext.quoted(pl.col(ROW).cast(pl.String))),
             ],
             always=True,
         )

@@ -1,0 +1,496 @@
+"""The checkpoint: the durable record of runs, chunks, tokens, rejections and cursors, one SQLite file per mapping.
+
+    meta          version, mapping                     one row; a newer version is refused, never guessed at
+    runs          run, mapping, mapping_digest, created, finished, status, rows_read, rows_filtered,
+                  rows_rejected, events, cursor, plan_digest, seconds, again
+    destinations  run, destination, provider, route, in_doubt, events, already_delivered, rejected, bytes, requests
+                  what the plan found for one destination, and the requests made so far
+    chunks        run, destination, start, number, events, part, first_row, last_row, status, attempts, refused,
+                  token, message, changed
+                  `start` is the position of the chunk's first event in the destination's plan, from 0. Halving replaces
+                  a chunk by two of the same number.
+    refusals      run, destination, row, reason, message         events that were rejected after the plan was made
+    planned       run, destination, reason, count                rejections of the plan, counted (destination '': rows)
+    files         destination, digest, path, size, mtime_ns, inode, run, first_row, rows     files that were loaded
+    ids           destination, id, run, row                      `event.id`s that a plan took, until they are rejected
+
+A chunk's status:
+
+    pending ──► sending ──► sent        the intent is durable before the request leaves, the receipt after the answer
+       ▲           ├──────► rejected    by the provider, as too old, skipped or cancelled: see `refusals`
+       └───────────┤                    (an answer that says "not taken" makes it pending again)
+                   └──────► in_doubt    no answer was read; also what `sending` means when no process holds the state
+
+Writes are transactions with `synchronous=FULL`. While events are sent, `Journal` collects what is to be written in a
+moment into one transaction, so that a commit is not paid per chunk. Built with SQLAlchemy Core; nothing in the schema
+is SQLite's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine, RowMapping
+
+from loader.errors import StateError
+
+VERSION = 1
+
+_metadata = sa.MetaData()
+
+
+def _table(name: str, *columns: sa.Column[Any]) -> sa.Table:
+    return sa.Table(name, _metadata, *columns)
+
+
+def _key(name: str, type_: type[sa.types.TypeEngine[Any]] = sa.Text) -> sa.Column[Any]:
+    return sa.Column(name, type_, primary_key=True, autoincrement=False)
+
+
+def _text(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.Text)
+
+
+def _number(name: str, default: int | None = 0) -> sa.Column[Any]:
+    return sa.Column(name, sa.BigInteger, default=default)
+
+
+meta = _table("meta", _key("version", sa.Integer), _text("mapping"))
+runs = _table(
+    "runs",
+    _key("run"),
+    *(_text(name) for name in ("mapping", "mapping_digest", "created", "finished", "status")),
+    *(_number(name) for name in ("rows_read", "rows_filtered", "rows_rejected", "events")),
+    _text("cursor"),
+    _text("plan_digest"),
+    sa.Column("seconds", sa.Float, default=0.0),
+    sa.Column("again", sa.Boolean, default=False),
+)
+destinations = _table(
+    "destinations",
+    _key("run"),
+    _key("destination"),
+    *(_text(name) for name in ("provider", "route", "in_doubt")),
+    *(_number(name) for name in ("events", "already_delivered", "rejected", "bytes", "requests")),
+)
+chunks = _table(
+    "chunks",
+    _key("run"),
+    _key("destination"),
+    _key("start", sa.BigInteger),
+    *(_number(name) for name in ("number", "events", "part", "first_row", "last_row")),
+    _text("status"),
+    _number("attempts"),
+    _number("refused"),
+    *(_text(name) for name in ("token", "message", "changed")),
+)
+refusals = _table(
+    "refusals", _key("run"), _key("destination"), _key("row", sa.BigInteger), _text("reason"), _text("message")
+)
+planned = _table("planned", _key("run"), _key("destination"), _key("reason"), _number("count"))
+files = _table(
+    "files",
+    _key("destination"),
+    _key("digest"),
+    _text("path"),
+    *(_number(name) for name in ("size", "mtime_ns", "inode")),
+    _text("run"),
+    _number("first_row"),
+    _number("rows"),
+)
+ids = _table("ids", _key("destination"), _key("id"), _text("run"), _number("row"))
+sa.Index("chunks_by_status", chunks.c.run, chunks.c.destination, chunks.c.status)
+sa.Index("ids_by_row", ids.c.run, ids.c.destination, ids.c.row)
+
+# Statuses of a run in the order in which `loader run --json` may show them.
+FINISHED = ("done", "in_doubt", "cancelled")
+
+
+class Checkpoint:
+    """The checkpoint of one mapping. Open it with `Checkpoint.open`; a reader needs no lock, a writer holds the state's."""
+
+    def __init__(self, path: Path, engine: Engine) -> None:
+        self.path = path
+        self.engine = engine
+
+    @classmethod
+    def find(cls, folder: Path) -> Checkpoint | None:
+        """The checkpoint in `folder` for reading, or None where there is none. Raises StateError."""
+        path = folder / "checkpoint.db"
+        return cls._connect(path) if path.exists() else None
+
+    @classmethod
+    def open(cls, folder: Path, mapping: str) -> Checkpoint:
+        """The checkpoint in `folder`, made where there is none. Needs the state's lock. Raises StateError."""
+        found = cls.find(folder)
+        if found is not None:
+            return found
+        # Made under another name, so that a file that is there is a whole checkpoint.
+        path, unfinished = folder / "checkpoint.db", folder / "checkpoint.unfinished"
+        try:
+            for rest in folder.glob("checkpoint.unfinished*"):
+                rest.unlink()
+            os.close(os.open(unfinished, os.O_CREAT | os.O_RDWR, 0o600))
+            engine = sa.create_engine(f"sqlite:///{unfinished}")
+            with _translated(unfinished, "written"), engine.begin() as connection:
+                _metadata.create_all(connection)
+                connection.execute(sa.insert(meta).values(version=VERSION, mapping=mapping))
+            engine.dispose()
+            unfinished.rename(path)
+        except OSError as error:
+            raise StateError(f"the state folder {folder} cannot be written: {error.strerror}") from None
+        return cls._connect(path)
+
+    @classmethod
+    def _connect(cls, path: Path) -> Checkpoint:
+        engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False})
+        sa.event.listen(engine, "connect", _configure)
+        checkpoint = cls(path, engine)
+        with checkpoint.reading() as connection:
+            damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            version = connection.scalar(sa.select(meta.c.version))
+        if damage != "ok":
+            raise StateError(f"{path} is damaged ({damage}). {_RECOVERY}")
+        if version != VERSION:
+            raise StateError(
+                f"{path} was written by another version of the loader (checkpoint version {version}, this one knows "
+                f"{VERSION}); use that version, or another --state folder"
+            )
+        return checkpoint
+
+    def close(self) -> None:
+        """Give back the file."""
+        self.engine.dispose()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction: all of it is durable when the block ends, or nothing. Raises StateError."""
+        with _translated(self.path, "written"), self.engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def reading(self, what: str = "read") -> Iterator[Connection]:
+        """A connection to read from. Raises StateError."""
+        with _translated(self.path, what), self.engine.connect() as connection:
+            yield connection
+
+    # Runs -----------------------------------------------------------------------------------------------------------
+
+    def run(self, run: str) -> RowMapping | None:
+        """The row of `runs`, or None."""
+        with self.reading() as connection:
+            return connection.execute(sa.select(runs).where(runs.c.run == run)).mappings().one_or_none()
+
+    def all_runs(self) -> list[RowMapping]:
+        """All runs, oldest first."""
+        with self.reading() as connection:
+            return list(connection.execute(sa.select(runs).order_by(runs.c.run)).mappings())
+
+    def unfinished(self) -> RowMapping | None:
+        """The run with chunks that are still to be sent, or None. There is never more than one."""
+        query = sa.select(runs).where(runs.c.status.not_in(FINISHED)).order_by(runs.c.run)
+        with self.reading() as connection:
+            return connection.execute(query).mappings().first()
+
+    def cursor(self) -> str | None:
+        """The cursor (as text, see `loader.pipeline`) of the newest plan that had one."""
+        query = sa.select(runs.c.cursor).where(runs.c.cursor.is_not(None)).order_by(runs.c.run.desc()).limit(1)
+        with self.reading() as connection:
+            return connection.scalar(query)
+
+    def destinations_of(self, run: str) -> list[RowMapping]:
+        """The rows of `destinations` of a run, in the order of the plan."""
+        query = sa.select(destinations).where(destinations.c.run == run)
+        with self.reading() as connection:
+            return list(connection.execute(query).mappings())
+
+    def set_status(self, run: str, status: str, finished: str | None = None, seconds: float = 0.0) -> None:
+        """Set a run's status; `seconds` are added to those it took before."""
+        change = sa.update(runs).where(runs.c.run == run)
+        with self.writing() as connection:
+            connection.execute(change.values(status=status, finished=finished, seconds=runs.c.seconds + seconds))
+
+    def forget(self, run: str) -> None:
+        """Remove a run of which nothing was sent, so that its files, ids and cursor are new again."""
+        with self.writing() as connection:
+            for table in (ids, files, planned, refusals, chunks, destinations, runs):
+                connection.execute(sa.delete(table).where(table.c.run == run))
+
+    # Chunks ---------------------------------------------------------------------------------------------------------
+
+    def chunks_of(self, run: str, destination: str | None = None, statuses: Sequence[str] = ()) -> list[RowMapping]:
+        """Chunks of a run in the order of the plan, of one destination or all, in the given statuses or all."""
+        query = sa.select(chunks).where(chunks.c.run == run).order_by(chunks.c.destination, chunks.c.start)
+        if destination is not None:
+            query = query.where(chunks.c.destination == destination)
+        if statuses:
+            query = query.where(chunks.c.status.in_(statuses))
+        with self.reading() as connection:
+            return list(connection.execute(query).mappings())
+
+    def part_starts(self, run: str, destination: str) -> dict[int, int]:
+        """Each part's number → the position of its first event in the destination's plan."""
+        query = sa.select(chunks.c.part, sa.func.min(chunks.c.start)).group_by(chunks.c.part)
+        with self.reading() as connection:
+            found = connection.execute(query.where(chunks.c.run == run, chunks.c.destination == destination))
+            return {part: start for part, start in found}
+
+    def in_doubt(self) -> list[str]:
+        """The runs with chunks in doubt, oldest first."""
+        query = sa.select(chunks.c.run).where(chunks.c.status == "in_doubt").distinct().order_by(chunks.c.run)
+        with self.reading() as connection:
+            return list(connection.scalars(query))
+
+    def doubt_what_was_in_flight(self, run: str) -> int:
+        """Mark the chunks that an ended process left in `sending` as in doubt; their number. Needs the state's lock."""
+        change = sa.update(chunks).where(chunks.c.run == run, chunks.c.status == "sending")
+        with self.writing() as connection:
+            return connection.execute(
+                change.values(status="in_doubt", message="the loader ended before the answer was read")
+            ).rowcount
+
+    def events_by_status(self, run: str) -> dict[str, dict[str, int]]:
+        """Per destination: events in chunks of each status, `refused` events inside sent chunks, chunks, tokens."""
+        result: dict[str, dict[str, int]] = {}
+        query = sa.select(
+            chunks.c.destination,
+            chunks.c.status,
+            sa.func.sum(chunks.c.events - chunks.c.refused).label("events"),
+            sa.func.sum(chunks.c.refused).label("refused"),
+            sa.func.count().label("chunks"),
+            sa.func.count(chunks.c.token).label("tokens"),
+        )
+        query = query.where(chunks.c.run == run).group_by(chunks.c.destination, chunks.c.status)
+        with self.reading() as connection:
+            for row in connection.execute(query).mappings():
+                found = result.setdefault(row["destination"], {"refused": 0, "chunks": 0, "tokens": 0})
+                found[row["status"]] = int(row["events"])
+                found["refused"] += int(row["refused"])
+                found["chunks"] += row["chunks"]
+                found["tokens"] += row["tokens"]
+        return result
+
+    def refusals_of(self, run: str, destination: str | None = None) -> list[RowMapping]:
+        """Events of a run that were rejected after the plan was made, by destination and row."""
+        query = sa.select(refusals).where(refusals.c.run == run).order_by(refusals.c.destination, refusals.c.row)
+        if destination is not None:
+            query = query.where(refusals.c.destination == destination)
+        with self.reading() as connection:
+            return list(connection.execute(query).mappings())
+
+    def reasons_of(self, run: str) -> dict[tuple[str, str], int]:
+        """Rejections of a run, of the plan and after: (destination or '' for rows, reason) → count."""
+        after = sa.select(refusals.c.destination, refusals.c.reason, sa.func.count())
+        after = after.where(refusals.c.run == run).group_by(refusals.c.destination, refusals.c.reason)
+        before = sa.select(planned.c.destination, planned.c.reason, planned.c.count).where(planned.c.run == run)
+        found: dict[tuple[str, str], int] = {}
+        with self.reading() as connection:
+            for destination, reason, count in [*connection.execute(before), *connection.execute(after)]:
+                found[destination, reason] = found.get((destination, reason), 0) + count
+        return found
+
+    # Files and ids --------------------------------------------------------------------------------------------------
+
+    def plan_digests(self) -> list[tuple[str, dict[str, str]]]:
+        """Runs of a query without ids and cursor, newest first: run and digest of the events per destination."""
+        query = sa.select(runs.c.run, runs.c.plan_digest).where(runs.c.plan_digest.is_not(None))
+        with self.reading() as connection:
+            return [(run, json.loads(digests)) for run, digests in connection.execute(query.order_by(runs.c.run.desc()))]
+
+    def untouched(self, run: str) -> bool:
+        """Whether no request was ever made for a run."""
+        query = sa.select(sa.func.sum(destinations.c.requests)).where(destinations.c.run == run)
+        with self.reading() as connection:
+            return not connection.scalar(query)
+
+    def pending(self, run: str, destination: str) -> int:
+        """Events of a run that are still to be sent to a destination, those in doubt included."""
+        query = sa.select(sa.func.sum(chunks.c.events - chunks.c.refused)).where(
+            chunks.c.run == run, chunks.c.destination == destination, chunks.c.status.in_(("pending", "in_doubt"))
+        )
+        with self.reading() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def files_by(self, column: str, value: str) -> list[RowMapping]:
+        """Loaded files whose `path` or `digest` is `value`."""
+        with self.reading() as connection:
+            return list(connection.execute(sa.select(files).where(files.c[column] == value)).mappings())
+
+    def files_of(self, run: str) -> list[RowMapping]:
+        """The files that a run loaded, in the order of their rows."""
+        with self.reading() as connection:
+            return list(
+                connection.execute(sa.select(files).where(files.c.run == run).order_by(files.c.first_row)).mappings()
+            )
+
+
+# Changes that sending writes, as statements for `Journal.write` -------------------------------------------------------
+
+Change = tuple[sa.Executable, Any]
+
+_this_chunk = sa.and_(
+    chunks.c.run == sa.bindparam("b_run"),
+    chunks.c.destination == sa.bindparam("b_destination"),
+    chunks.c.start == sa.bindparam("b_start"),
+)
+_set_chunk = (
+    sa.update(chunks)
+    .where(_this_chunk)
+    .values(
+        status=sa.bindparam("b_status"),
+        attempts=sa.bindparam("b_attempts"),
+        refused=sa.bindparam("b_refused"),
+        token=sa.bindparam("b_token"),
+        message=sa.bindparam("b_message"),
+        changed=sa.bindparam("b_changed"),
+    )
+)
+_resize_chunk = (
+    sa.update(chunks).where(_this_chunk).values(events=sa.bindparam("b_events"), last_row=sa.bindparam("b_last_row"))
+)
+_insert_chunk = sa.insert(chunks)
+_insert_refusal = sa.insert(refusals)
+_free_id = sa.delete(ids).where(
+    ids.c.run == sa.bindparam("b_run"),
+    ids.c.destination == sa.bindparam("b_destination"),
+    ids.c.row == sa.bindparam("b_row"),
+)
+_count_request = (
+    sa.update(destinations)
+    .where(destinations.c.run == sa.bindparam("b_run"), destinations.c.destination == sa.bindparam("b_destination"))
+    .values(requests=destinations.c.requests + 1)
+)
+
+
+def set_chunk(
+    run: str, destination: str, start: int, status: str, *, attempts: int, changed: str, refused: int = 0,
+    token: str | None = None, message: str | None = None,
+) -> Change:  # fmt: skip
+    """A chunk's new status."""
+    values = {"status": status, "attempts": attempts, "refused": refused, "token": token, "message": message}
+    named = {"run": run, "destination": destination, "start": start, "changed": changed, **values}
+    return _set_chunk, {f"b_{key}": value for key, value in named.items()}
+
+
+def count_request(run: str, destination: str) -> Change:
+    """One more request was made."""
+    return _count_request, {"b_run": run, "b_destination": destination}
+
+
+def split_chunk(chunk: dict[str, Any], left: tuple[int, int], right: dict[str, Any]) -> list[Change]:
+    """Cut `chunk` after `left` (events, last row); `right` are the columns of the new chunk."""
+    key = {"b_run": chunk["run"], "b_destination": chunk["destination"], "b_start": chunk["start"]}
+    return [(_resize_chunk, {**key, "b_events": left[0], "b_last_row": left[1]}), (_insert_chunk, right)]
+
+
+def refuse(run: str, destination: str, rows: dict[int, str], reason: str, *, free_ids: bool = True) -> list[Change]:
+    """Reject events after the plan was made: row → message. Their ids may be delivered later, unless they are in doubt."""
+    if not rows:
+        return []
+    values = [
+        {"run": run, "destination": destination, "row": row, "reason": reason, "message": message}
+        for row, message in rows.items()
+    ]
+    changes: list[Change] = [(_insert_refusal, values)]
+    if free_ids:
+        changes.append((_free_id, [{"b_run": run, "b_destination": destination, "b_row": row} for row in rows]))
+    return changes
+
+
+class Journal:
+    """Writes changes durably, in order, in as few transactions as the moment allows.
+
+    `write` returns when its changes are synced to disk. What is written while a transaction is under way shares the next one.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._queue: queue.SimpleQueue[tuple[list[Change], asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="checkpoint", daemon=True)
+        self._thread.start()
+
+    async def write(self, changes: list[Change]) -> None:
+        """Make `changes` durable. Raises StateError; then nothing of this call is written."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._queue.put((changes, future))
+        await future
+
+    async def close(self) -> None:
+        """Wait until everything is written."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            entries = [entry]
+            last = False
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    following = self._queue.get_nowait()
+                    if following is None:
+                        last = True
+                        break
+                    entries.append(following)
+            self._commit(entries)
+            if last:
+                return
+
+    def _commit(self, entries: list[tuple[list[Change], asyncio.Future[None]]]) -> None:
+        failure: StateError | None = None
+        try:
+            with self._checkpoint.writing() as connection:
+                for changes, _ in entries:
+                    for statement, values in changes:
+                        connection.execute(statement, values)
+        except StateError as error:
+            failure = error
+        for _, future in entries:
+            self._loop.call_soon_threadsafe(_settle, future, failure)
+
+
+def _settle(future: asyncio.Future[None], failure: StateError | None) -> None:
+    if future.cancelled():
+        return
+    if failure is None:
+        future.set_result(None)
+    else:
+        future.set_exception(failure)
+
+
+_RECOVERY = (
+    "Restore it from a backup, or move the state folder away to start anew: then what was delivered before is not known "
+    "any more and would be sent again"
+)
+
+
+def _configure(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+@contextlib.contextmanager
+def _translated(path: Path, what: str) -> Iterator[None]:
+    """Turn the database's errors into a StateError that says what to do."""
+    try:
+        yield
+    except sa.exc.DatabaseError as error:
+        cause = str(error.orig)
+        if "full" in cause:
+            raise StateError(f"the disk is full: {path} cannot be written. Free some space, then run again") from None
+        if "readonly" in cause or "unable to open" in cause:
+            raise StateError(f"{path} cannot be {what}: {cause}. Check its owner and permissions") from None
+        if "not a database" in cause or "malformed" in cause or "no such" in cause:
+            raise StateError(f"{path} is damaged ({cause}). {_RECOVERY}") from None
+        raise StateError(f"{path} cannot be {what}: {cause}") from None

@@ -1,0 +1,242 @@
+"""The whole story, in the order in which data flows.
+
+    source ──► mapping ──► checks, chunks ──► plan on disk ──► sending ──► provider
+                      ↘ rejections                              ↕
+                              checkpoint: intent, receipt, token
+
+`run` tells it: finish what is unfinished, plan what is new (`_plan`), deliver the plan (`_deliver`).
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from loader.checkpoint import Checkpoint, RowMapping
+from loader.errors import Exit, Interrupted, LoaderError, SourceError, UsageError
+from loader.mapping import Mapping, StandIns, bind, read
+from loader.plan import MaxRejected, Planner, open_part
+from loader.report.totals import RunTotals, totals
+from loader.sending import Progress, Target, deliver_run
+from loader.settings import cursor_from_text, cursor_to_text
+from loader.sources import open_source
+from loader.sources.ledger import new_files
+from loader.state import discard_others, hold, run_folder, state_folder
+
+
+class Watch(Progress, Protocol):
+    """Somebody who watches a command."""
+
+    def planning(self, rows: int, rejected: int) -> None:
+        """So many rows were read and rejected so far."""
+
+    def delivering(self, destination: str, events: int) -> None:
+        """The delivery of so many events begins."""
+
+    def say(self, line: str) -> None:
+        """Something worth a line."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to a mapping. `stand_ins`: settings of the sandbox, see `mapping.read`."""
+
+    watch: Watch
+    state: Path | None = None
+    again: bool = False
+    stop_after: int | None = None
+    max_rejected: MaxRejected | None = None
+    stand_ins: StandIns | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command did: the run it ended with, the runs it finished before, and what stopped it."""
+
+    run: RunTotals
+    before: list[RunTotals] = field(default_factory=list)
+    error: LoaderError | None = None
+    doubts_left: bool = False
+
+    @property
+    def exit_code(self) -> Exit:
+        """How the process ends (design, "Commands")."""
+        if self.error is not None:
+            return self.error.exit_code
+        if self.doubts_left:
+            return Exit.IN_DOUBT
+        return Exit.REJECTED if any(run.rejected for run in [self.run, *self.before]) else Exit.DONE
+
+
+def run(path: Path, options: Options) -> Result:
+    """Finish what is unfinished of the mapping's runs, then load what is new. Raises LoaderError where nothing was sent."""
+    mapping = read(path, stand_ins=options.stand_ins)
+    with hold(state_folder(mapping.path, options.state)) as folder:
+        checkpoint = _open(folder, mapping)
+        before = []
+        unfinished = checkpoint.unfinished()
+        if unfinished is not None:
+            options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
+            resumed = _deliver(mapping, checkpoint, folder, unfinished, options)
+            if resumed.error is not None or resumed.run.pending:
+                return resumed
+            before.append(resumed.run)
+        planned = _plan(mapping, checkpoint, folder, options)
+        if planned is not None:
+            result = _deliver(mapping, checkpoint, folder, planned, options)
+            return Result(result.run, before, result.error, result.doubts_left)
+        doubts_left = bool(checkpoint.in_doubt())
+        if before:
+            return Result(before[-1], before[:-1], None, doubts_left)
+        return Result(RunTotals(None, mapping.name, "nothing_new"), doubts_left=doubts_left)
+
+
+def plan(path: Path, options: Options) -> Result:
+    """Stage what is new without sending. A plan of which nothing was sent is made anew; one that was begun is shown."""
+    mapping = read(path, credentials="optional", stand_ins=options.stand_ins)
+    with hold(state_folder(mapping.path, options.state)) as folder:
+        checkpoint = _open(folder, mapping)
+        unfinished = checkpoint.unfinished()
+        if unfinished is not None and checkpoint.untouched(unfinished["run"]):
+            checkpoint.forget(unfinished["run"])
+            unfinished = None
+        planned = unfinished or _plan(mapping, checkpoint, folder, options)
+        if planned is None:
+            return Result(RunTotals(None, mapping.name, "nothing_new"))
+        return Result(totals(checkpoint, planned["run"]))
+
+
+def _open(folder: Path, mapping: Mapping) -> Checkpoint:
+    checkpoint = Checkpoint.open(folder, mapping.name)
+    # A plan that was cut short was never committed, so its folder is all there is of it.
+    discard_others(folder, {row["run"] for row in checkpoint.all_runs()})
+    return checkpoint
+
+
+def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options) -> RowMapping | None:
+    """Read every row, map it, check it and stage it; the new run, or None where there is nothing new."""
+    began = time.monotonic()
+    stored = None if options.again else checkpoint.cursor()
+    source = open_source(
+        mapping.source,
+        timezone=mapping.timezone,
+        cursor=cursor_from_text(stored) if stored else None,
+        used=mapping.used_columns(),
+    )
+    names = [destination.name for destination in mapping.destinations]
+    new = new_files(source.inputs, checkpoint, names, again=options.again, safe=mapping.tells_new_rows)
+    for line in new.known:
+        options.watch.say(line)
+    if source.inputs and not new.inputs:
+        return None
+    bound = bind(mapping, source.columns)
+
+    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    try:
+        with checkpoint.writing() as transaction:
+            planner = Planner(
+                run, run_folder(folder, run), bound.destinations, transaction, again=options.again,
+                digest=not source.inputs and not mapping.tells_new_rows,
+            )  # fmt: skip
+            for frame in source.frames(new.inputs):
+                kept = bound.keep(frame.rows)
+                planner.count(frame, kept)
+                planner.add(kept.rows, [d.events(kept.rows) for d in bound.destinations], new.delivered_of(frame.input))
+                options.watch.planning(planner.read, planner.rejected)
+            planner.finish()
+            planner.refuse_late_events()
+            if options.max_rejected is not None:
+                options.max_rejected.check(planner.rejected, planner.read, planner.reasons())
+            if planner.read == planner.filtered and not source.inputs:
+                raise _NothingNewError
+            if planner.digests is not None and not options.again:
+                _compare_with_before(checkpoint, planner.digests)
+            planner.commit(
+                mapping=mapping.name,
+                mapping_digest=mapping.digest,
+                inputs=new.inputs,
+                cursor=None if source.cursor is None else cursor_to_text(source.cursor),
+                seconds=time.monotonic() - began,
+            )
+    except BaseException as error:
+        shutil.rmtree(run_folder(folder, run), ignore_errors=True)
+        if isinstance(error, _NothingNewError):
+            return None
+        raise
+    return checkpoint.run(run)
+
+
+def _compare_with_before(checkpoint: Checkpoint, digests: dict[str, str]) -> None:
+    """Where nothing tells new rows of a query from old ones, only the same rows or none can be loaded twice safely."""
+    before = checkpoint.plan_digests()
+    if any(digests == old for _, old in before):
+        raise _NothingNewError
+    if before:
+        raise SourceError(
+            f"the query gives other rows than at run {before[0][0]}, and nothing tells which of them are new. "
+            "Give each event an `id`, or the source a `cursor`, or send all rows with --again"
+        )
+
+
+def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: RowMapping, options: Options) -> Result:
+    """Send what is pending of a run, and say how it stands."""
+    run, began = planned["run"], time.monotonic()
+    if planned["mapping_digest"] != mapping.digest:
+        options.watch.say("the mapping has changed since this run was planned; its events are sent as they were planned")
+    checkpoint.doubt_what_was_in_flight(run)
+    targets = _targets(mapping, checkpoint, run)
+    for target in targets:
+        options.watch.delivering(target.name, checkpoint.pending(run, target.name))
+
+    rejected = totals(checkpoint, run).rejected
+
+    def on_rejected(count: int) -> None:
+        nonlocal rejected
+        rejected += count
+        if options.max_rejected is not None:
+            options.max_rejected.check(rejected, planned["rows_read"])
+
+    error = deliver_run(
+        checkpoint, targets, partial(open_part, run_folder(folder, run)), options.watch, on_rejected, options.stop_after
+    )
+    now = totals(checkpoint, run)
+    status = "done"
+    if error is not None:
+        status = "interrupted" if isinstance(error, Interrupted) else "stopped"
+    elif now.pending:
+        status = "paused"
+    elif now.in_doubt:
+        status = "in_doubt"
+    finished = None if now.pending else datetime.now(UTC).isoformat(timespec="seconds")
+    # A run that was stopped with nothing left to send is as finished as any other.
+    if status in ("stopped", "interrupted") and not now.pending:
+        checkpoint.set_status(run, "in_doubt" if now.in_doubt else "done", finished, time.monotonic() - began)
+    else:
+        checkpoint.set_status(run, status, finished, time.monotonic() - began)
+    return Result(totals(checkpoint, run), [], error, bool(checkpoint.in_doubt()))
+
+
+def _targets(mapping: Mapping, checkpoint: Checkpoint, run: str) -> list[Target]:
+    """The destinations of a run, with the settings that the mapping gives them now."""
+    known = {destination.name: destination for destination in mapping.destinations}
+    targets = []
+    for planned in checkpoint.destinations_of(run):
+        now = known.get(planned["destination"])
+        if now is None or now.provider.name != planned["provider"] or now.route.name != planned["route"]:
+            raise UsageError(
+                f"run {run} was planned for the destination '{planned['destination']}' ({planned['provider']}, route "
+                f"{planned['route']}), which the mapping no longer has. Bring it back, or drop the rest with `loader cancel`"
+            )
+        policy = now.settings.in_doubt or planned["in_doubt"]
+        targets.append(Target(run, now.name, now.provider, now.route, now.settings, policy))
+    return targets
+
+
+class _NothingNewError(Exception):
+    """The plan holds nothing that was not delivered before."""

@@ -1,0 +1,27 @@
+"""The plan: events checked against the provider's limits, cut into chunks and staged on disk, before anything is sent."""
+
+from loader.plan.budget import MaxRejected
+from loader.plan.chunking import Room, chunk_ends
+from loader.plan.encoding import LateEvents, encode
+from loader.plan.parts import PART_SCHEMA, RejectionWriter, RowWriter, open_part, read_rejections, read_rows
+from loader.plan.planner import Planner, record_of
+from loader.plan.staging import Staged, StagedChunk, Stager
+
+__all__ = [
+    "PART_SCHEMA",
+    "LateEvents",
+    "MaxRejected",
+    "Planner",
+    "RejectionWriter",
+    "Room",
+    "RowWriter",
+    "Staged",
+    "StagedChunk",
+    "Stager",
+    "chunk_ends",
+    "encode",
+    "open_part",
+    "read_rejections",
+    "record_of",
+    "read_rows",
+]

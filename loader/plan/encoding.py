@@ -1,0 +1,73 @@
+"""From columns of events to JSON texts: the provider's limits checked, the time window kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from loader.providers.base import Encoded, LateEvents, Window
+from loader.rejection import ROW, SCHEMA, empty, reject
+
+__all__ = ["Coded", "LateEvents", "encode"]
+
+
+@dataclass(frozen=True)
+class Coded:
+    """`events`: columns `row` UInt64, `id` String, `time` Int64 (microseconds since 1970 UTC; null where no window has to
+    be kept at the time of sending), `user` Binary, `event` Binary. `rejected`: `rejection.SCHEMA`. `late`: events outside
+    the window that nothing was decided about."""
+
+    events: pl.DataFrame
+    rejected: pl.DataFrame
+    late: int
+
+
+def encode(frame: pl.DataFrame, encoded: Encoded, window: Window | None, late_events: LateEvents, now: datetime) -> Coded:
+    """Check and encode a frame of events (the columns that `loader.mapping` describes) for one destination."""
+    frame, rejected, late = _keep_window(frame, window, late_events, now)
+    broken = {f"broken{at}": check.broken.fill_null(False) for at, check in enumerate(encoded.checks)}
+    watched = window is not None and "time" in frame.columns and late_events in ("stop", "reject", "omit_time")
+    result = (
+        frame.lazy()
+        .select(
+            row=pl.col(ROW),
+            id=pl.col("id") if "id" in frame.columns else pl.lit(None, pl.String),
+            time=pl.col("time").dt.timestamp("us") if watched else pl.lit(None, pl.Int64),
+            user=encoded.user.cast(pl.Binary),
+            event=encoded.event.cast(pl.Binary),
+            **broken,
+        )
+        .collect(engine="in-memory")
+    )
+    refusals = [rejected]
+    failed = pl.repeat(False, len(result), eager=True)
+    for at, check in enumerate(encoded.checks):
+        mask = result.get_column(f"broken{at}")
+        if mask.any():
+            refusals.append(reject(frame, mask & ~failed, check.reason, check.field, check.message, check.value))
+            failed = failed | mask
+    events = result.select("row", "id", "time", "user", "event")
+    return Coded(events.filter(~failed) if failed.any() else events, pl.concat(refusals), late)
+
+
+def _keep_window(
+    frame: pl.DataFrame, window: Window | None, late_events: LateEvents, now: datetime
+) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Apply `late_events` (design, "Destinations") to events outside the window."""
+    if window is None or "time" not in frame.columns or late_events == "send":
+        return frame, empty(), 0
+    earliest = now - timedelta(seconds=window.past)
+    outside = (pl.col("time") < earliest) | (pl.col("time") > now)
+    mask = frame.select(outside).to_series()
+    late = int(mask.sum() or 0)
+    if late == 0:
+        return frame, empty(), 0
+    if late_events == "omit_time":
+        return frame.with_columns(time=pl.when(~outside).then(pl.col("time"))), empty(), 0
+    hours = window.past / 3600
+    words = f"time: {{value}} is not within the last {hours:g} hours, the only times that the provider accepts"
+    if late_events == "reject":
+        return frame.filter(~mask), reject(frame, mask, "late", "time", words, pl.col("time")), 0
+    return frame, pl.DataFrame(schema=SCHEMA), late

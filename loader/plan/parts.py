@@ -1,0 +1,137 @@
+"""What a plan keeps on disk: `<run>/<destination>/NNNNN.parquet`, and beside it the rejections and the rows themselves.
+
+A part holds whole chunks only, so parts can be sent apart. Every file is written under another name, synced, and renamed:
+a file that is there is complete.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from loader.errors import StateError
+from loader.rejection import ROW, SCHEMA
+
+# `chunk`: number from 1. `event`, `user`: JSON text. `time`: microseconds since 1970 where a window must be kept.
+PART_SCHEMA: dict[str, pl.DataType] = {
+    "chunk": pl.UInt32(),
+    "row": pl.UInt64(),
+    "id": pl.String(),
+    "time": pl.Int64(),
+    "user": pl.Binary(),
+    "event": pl.Binary(),
+}
+
+# `destination`: null where the row made no event at all. `record`: the row itself as a JSON object.
+REJECTION_SCHEMA: dict[str, pl.DataType] = {**SCHEMA, "destination": pl.String(), "record": pl.String()}
+
+REJECTED = "_rejected"
+ROWS = "_rows"
+
+
+def part_path(run_folder: Path, destination: str, number: int) -> Path:
+    """The file of a part."""
+    return run_folder / destination / f"{number:05d}.parquet"
+
+
+def write_durably(frame: pl.DataFrame, path: Path) -> None:
+    """Write `frame` so that `path` is either complete and on disk, or not there. Raises StateError."""
+    unfinished = path.with_suffix(".unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        frame.write_parquet(unfinished, compression="lz4", statistics=False)
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+        unfinished.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise StateError(f"the disk is full: {path} cannot be written. Free some space, then run again") from None
+        raise StateError(f"{path} cannot be written: {error}") from None
+
+
+def open_part(run_folder: Path, destination: str, number: int) -> pl.DataFrame:
+    """The events of a part (`PART_SCHEMA`), in the order of the plan. Raises StateError where it is missing or damaged."""
+    path = part_path(run_folder, destination, number)
+    try:
+        return pl.read_parquet(path, memory_map=False)
+    except FileNotFoundError:
+        raise StateError(f"{path} is missing, a part of the plan: restore it, or drop the rest with `loader cancel`") from None
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StateError(
+            f"{path} is damaged, a part of the plan ({error}): restore it, or drop the rest with `loader cancel`"
+        ) from None
+
+
+class _Numbered:
+    """Frames collected into files of about `rows_per_file` rows, in a folder of their own."""
+
+    rows_per_file = 100_000
+    folder_name: str
+
+    def __init__(self, run_folder: Path) -> None:
+        self._folder = run_folder / self.folder_name
+        self._frames: list[pl.DataFrame] = []
+        self._rows = 0
+        self._files = 0
+
+    def _add(self, frame: pl.DataFrame) -> None:
+        if len(frame) == 0:
+            return
+        self._frames.append(frame)
+        self._rows += len(frame)
+        if self._rows >= self.rows_per_file:
+            self.close()
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._frames:
+            self._files += 1
+            write_durably(pl.concat(self._frames, how="vertical_relaxed"), self._folder / f"{self._files:05d}.parquet")
+            self._frames, self._rows = [], 0
+
+
+class RejectionWriter(_Numbered):
+    """Rejections of the plan, with the rows themselves."""
+
+    folder_name = REJECTED
+
+    def add(self, rejected: pl.DataFrame, records: pl.DataFrame, destination: str | None) -> None:
+        """Keep `rejected` (`rejection.SCHEMA`); `records` has `row` and `record` for at least their rows."""
+        if len(rejected):
+            named = rejected.with_columns(destination=pl.lit(destination, pl.String))
+            self._add(named.join(records, on="row", how="left").select(list(REJECTION_SCHEMA)))
+
+
+class RowWriter(_Numbered):
+    """The source's rows that became events, so that one that a provider refuses can be shown as it was."""
+
+    folder_name = ROWS
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Keep `rows`: the column `ROW` and the source's own."""
+        self._add(rows)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return iter(sorted(folder.glob("*.parquet")))
+
+
+def read_rejections(run_folder: Path) -> pl.DataFrame:
+    """All rejections of a plan (`REJECTION_SCHEMA`), in the order in which they were found."""
+    frames = [pl.read_parquet(path) for path in _files(run_folder / REJECTED)]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=REJECTION_SCHEMA)
+
+
+def read_rows(run_folder: Path, rows: Iterable[int]) -> pl.DataFrame:
+    """The source's rows with these numbers, as far as they are kept."""
+    wanted = pl.Series(sorted(rows), dtype=pl.UInt64).implode()
+    found = [pl.read_parquet(path).filter(pl.col(ROW).is_in(wanted)) for path in _files(run_folder / ROWS)]
+    return pl.concat(found, how="diagonal_relaxed") if found else pl.DataFrame(schema={ROW: pl.UInt64()})

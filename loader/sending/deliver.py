@@ -1,0 +1,387 @@
+"""One destination's delivery: intent, request, answer, receipt, for each chunk, several at once.
+
+    chunk ─► its turn (rate, pause) ─► intent durable ─► request ─► answer ─► receipt durable
+                ▲                                            │
+                ├── not taken: pending again, pause ◄────────┤
+                ├── refused without names: halve ◄───────────┤
+                └── in doubt: hold, resend or skip ◄─────────┘
+
+Whatever happens between two steps, the checkpoint holds a state from which the next process goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import polars as pl
+
+from loader.checkpoint import Change, Journal, count_request, refuse, set_chunk, split_chunk
+from loader.errors import LoaderError, Refused, Unreachable
+from loader.providers.base import DestinationSettings, InDoubt, Outcome, Provider, Receipt, Route
+from loader.sending.http import Client, NoAnswer, NothingSent
+from loader.sending.pacing import MOST_IN_DOUBT, Halted, Pacer
+
+# An event must still be inside the provider's window when it arrives, not only when it leaves.
+WINDOW_MARGIN_SECONDS = 60
+
+
+class Progress(Protocol):
+    """Somebody who watches a delivery."""
+
+    def advance(self, destination: str, *, sent: int = 0, rejected: int = 0, in_doubt: int = 0) -> None:
+        """So many events are settled."""
+
+    def retrying(self, destination: str, seconds: float, message: str) -> None:
+        """The destination pauses for `seconds` because of `message`."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A destination of a run: where its events go and what to do when no answer comes."""
+
+    run: str
+    name: str
+    provider: Provider
+    route: Route
+    settings: DestinationSettings
+    in_doubt: InDoubt
+
+
+@dataclass
+class _Piece:
+    """A chunk, or what halving left of it: the events that are still to be sent."""
+
+    start: int
+    number: int
+    part: int
+    planned: int  # events of the chunk, with those that were rejected since
+    first_row: int
+    rows: list[int]
+    times: list[int | None]
+    users: list[bytes | None]
+    events: list[bytes]
+    attempts: int = 0
+
+    @property
+    def refused(self) -> int:
+        return self.planned - len(self.rows)
+
+    def keep(self, kept: Sequence[int]) -> None:
+        """Keep the events at these positions."""
+        for name in ("rows", "times", "users", "events"):
+            values = getattr(self, name)
+            setattr(self, name, [values[at] for at in kept])
+
+
+class Delivery:
+    """Sends the chunks of one destination. `deliver` returns when all are settled or nothing more may be sent."""
+
+    def __init__(
+        self,
+        target: Target,
+        journal: Journal,
+        client: Client,
+        open_part: Callable[[int], pl.DataFrame],
+        part_starts: dict[int, int],
+        progress: Progress,
+        on_rejected: Callable[[int], None],
+    ) -> None:
+        """`open_part`: a part's number → its events. `part_starts`: a part's number → the position of its first event.
+        `on_rejected` is told how many events were rejected, and may raise TooManyRejections."""
+        self._target, self._journal, self._client = target, journal, client
+        self._open_part, self._part_starts = open_part, part_starts
+        self._progress, self._on_rejected = progress, on_rejected
+        self._pacer = Pacer(target.settings.rate or target.route.rate)
+        self._busy: Counter[bytes | None] = Counter()
+        self._freed = asyncio.Condition()
+        self._doubts = 0
+        self._ending: BaseException | None = None
+        self._part: tuple[int, pl.DataFrame] | None = None
+
+    def halt(self) -> None:
+        """Send nothing more; what is under way is finished."""
+        self._pacer.halt.set()
+
+    async def deliver(self, chunks: Sequence[Any], refused_rows: set[int], stop_after: int | None = None) -> None:
+        """Send `chunks` (rows of the checkpoint, in order) without the events of `refused_rows`.
+
+        `stop_after`: send only so many events. Raises Unreachable, Refused, TooManyRejections or StateError once what
+        was under way is finished.
+        """
+        slots = asyncio.Semaphore(self._target.settings.concurrency)
+        tasks: set[asyncio.Task[None]] = set()
+        left = stop_after
+        try:
+            for chunk in chunks:
+                if self._pacer.halt.is_set() or left == 0:
+                    break
+                await slots.acquire()
+                piece = await self._load(chunk, refused_rows)
+                if left is not None:
+                    if len(piece.rows) > left:
+                        piece, _ = await self._split(piece, left)
+                    left -= len(piece.rows)
+                await self._occupy(piece)
+                task = asyncio.create_task(self._settle(piece, slots))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        except LoaderError as error:
+            self._end(error)
+        if tasks:
+            await asyncio.gather(*tasks)
+        if self._ending is not None:
+            raise self._ending
+
+    async def _load(self, chunk: Any, refused_rows: set[int]) -> _Piece:
+        """The events of a chunk, from its part."""
+        if self._part is None or self._part[0] != chunk["part"]:
+            self._part = (chunk["part"], await asyncio.to_thread(self._open_part, chunk["part"]))
+        frame = self._part[1].slice(chunk["start"] - self._part_starts[chunk["part"]], chunk["events"])
+        piece = _Piece(
+            chunk["start"],
+            chunk["number"],
+            chunk["part"],
+            chunk["events"],
+            chunk["first_row"],
+            frame.get_column("row").to_list(),
+            frame.get_column("time").to_list(),
+            frame.get_column("user").to_list(),
+            frame.get_column("event").to_list(),
+            chunk["attempts"],
+        )
+        if chunk["refused"]:
+            piece.keep([at for at, row in enumerate(piece.rows) if row not in refused_rows])
+        return piece
+
+    async def _occupy(self, piece: _Piece) -> None:
+        """Wait until no chunk under way holds a user of this one, where the order of a user's events matters."""
+        if not self._target.route.ordered:
+            return
+        users = set(piece.users)
+        async with self._freed:
+            await self._freed.wait_for(lambda: not any(user in self._busy for user in users))
+            self._busy.update(users)
+
+    async def _settle(self, piece: _Piece, slots: asyncio.Semaphore) -> None:
+        users = set(piece.users)
+        try:
+            await self._send(piece)
+        except Halted:
+            pass
+        except LoaderError as error:
+            self._end(error)
+        except BaseException as error:
+            self._end(error)
+            raise
+        finally:
+            slots.release()
+            if self._target.route.ordered:
+                async with self._freed:
+                    self._busy.subtract(users)
+                    self._busy = +self._busy
+                    self._freed.notify_all()
+
+    def _end(self, error: BaseException) -> None:
+        self._ending = self._ending or error
+        self.halt()
+
+    async def _send(self, piece: _Piece) -> None:
+        """Send a piece until it is settled. Raises Halted with the piece pending, or what ends the destination."""
+        while True:
+            await self._pacer.turn()
+            changes = self._drop_too_old(piece)
+            if not piece.rows:
+                await self._journal.write([*changes, self._status(piece, "rejected")])
+                return
+            piece.attempts += 1
+            intent = [*changes, self._status(piece, "sending"), count_request(self._target.run, self._target.name)]
+            await self._journal.write(intent)
+            receipt = await self._exchange(piece)
+            if receipt.outcome is Outcome.TAKEN:
+                await self._taken(piece, receipt)
+                return
+            if receipt.outcome is Outcome.REFUSED:
+                self._pacer.taken()
+                if len(piece.rows) == 1:
+                    await self._refused(piece, receipt)
+                    return
+                for half in await self._split(piece, (len(piece.rows) + 1) // 2):
+                    await self._send(half)
+                return
+            if receipt.outcome is Outcome.STOPPED:
+                await self._journal.write([self._status(piece, "pending", message=receipt.message)])
+                raise Refused(
+                    f"{self._target.name}: {self._target.provider.title} refused the credentials or the route: "
+                    f"{receipt.message}. Mend the destination in the mapping, then run again"
+                )
+            if receipt.outcome is Outcome.NOT_TAKEN:
+                await self._journal.write([self._status(piece, "pending", message=receipt.message)])
+                self._wait_or_give_up(receipt)
+            elif not await self._in_doubt(piece, receipt):
+                return
+
+    async def _exchange(self, piece: _Piece) -> Receipt:
+        target = self._target
+        body = target.route.body(piece.users, piece.events)
+        try:
+            answer = await self._client.send(target.route.request(target.settings, body, piece.users))
+        except NothingSent as error:
+            return Receipt(Outcome.NOT_TAKEN, message=str(error))
+        except NoAnswer as error:
+            return Receipt(Outcome.IN_DOUBT, message=str(error))
+        return target.route.read(answer, piece.rows)
+
+    def _drop_too_old(self, piece: _Piece) -> list[Change]:
+        """Reject the events that have left the provider's window since the plan was made."""
+        window = self._target.route.window
+        if window is None:
+            return []
+        oldest = (datetime.now(UTC).timestamp() - window.past + WINDOW_MARGIN_SECONDS) * 1e6
+        late = {row for row, at in zip(piece.rows, piece.times, strict=True) if at is not None and at < oldest}
+        if not late:
+            return []
+        hours = f"{window.past / 3600:g} hours"
+        words = f"time: older than the {hours} that the provider accepts, by the time it could be sent"
+        piece.keep([at for at, row in enumerate(piece.rows) if row not in late])
+        self._rejected(len(late))
+        return refuse(self._target.run, self._target.name, dict.fromkeys(late, words), "too_old")
+
+    async def _taken(self, piece: _Piece, receipt: Receipt) -> None:
+        self._pacer.taken()
+        self._doubts = 0
+        refused = {piece.rows[at]: words for at, words in receipt.refused.items()}
+        sent = len(piece.rows) - len(refused)
+        piece.keep([at for at, row in enumerate(piece.rows) if row not in refused])
+        status = self._status(piece, "sent" if sent else "rejected", token=receipt.token)
+        await self._journal.write([status, *refuse(self._target.run, self._target.name, refused, "refused")])
+        self._progress.advance(self._target.name, sent=sent)
+        if refused:
+            self._rejected(len(refused))
+
+    async def _refused(self, piece: _Piece, receipt: Receipt) -> None:
+        changes = refuse(self._target.run, self._target.name, {piece.rows[0]: receipt.message}, "refused")
+        piece.keep([])
+        await self._journal.write([self._status(piece, "rejected", message=receipt.message), *changes])
+        self._rejected(1)
+
+    def _rejected(self, count: int) -> None:
+        self._progress.advance(self._target.name, rejected=count)
+        try:
+            self._on_rejected(count)
+        except LoaderError as error:
+            self._end(error)
+
+    def _wait_or_give_up(self, receipt: Receipt) -> None:
+        """Pause the destination, or raise Unreachable where nothing was taken for too long."""
+        target = self._target
+        floor = target.route.floor if receipt.message.startswith("HTTP 429") else 0.0
+        wait = self._pacer.failed(receipt.wait, floor)
+        self._progress.retrying(target.name, wait, receipt.message)
+        failing = time.monotonic() - self._pacer.last_taken
+        if failing + wait > target.settings.give_up_after:
+            raise Unreachable(
+                f"{target.name}: {target.provider.title} took nothing for {failing:.0f} s"
+                f" (give_up_after {target.settings.give_up_after:g} s): {receipt.message}"
+            )
+
+    async def _in_doubt(self, piece: _Piece, receipt: Receipt) -> bool:
+        """Settle a piece whose answer was not read; True where it is to be sent again."""
+        target = self._target
+        if target.in_doubt == "skip":
+            words = dict.fromkeys(piece.rows, f"in doubt ({receipt.message}); not sent again, as the mapping says")
+            changes = refuse(target.run, target.name, words, "skipped", free_ids=False)
+            piece.keep([])
+            await self._journal.write([self._status(piece, "rejected", message=receipt.message), *changes])
+            self._rejected(len(words))
+        else:
+            await self._journal.write([self._status(piece, "in_doubt", message=receipt.message)])
+        if target.in_doubt == "resend":
+            self._wait_or_give_up(receipt)
+            return True
+        self._doubts += 1
+        if target.in_doubt == "hold":
+            self._progress.advance(target.name, in_doubt=len(piece.rows))
+        self._progress.retrying(target.name, self._pacer.failed(None, 0.0), receipt.message)
+        if self._doubts >= MOST_IN_DOUBT:
+            raise Unreachable(
+                f"{target.name}: {self._doubts} requests in a row left without a readable answer ({receipt.message});"
+                " stopped, because each further one would be in doubt too"
+            )
+        return False
+
+    async def _split(self, piece: _Piece, left: int) -> tuple[_Piece, _Piece]:
+        """Cut a piece after `left` of its events, in memory and in the checkpoint.
+
+        Events that were rejected before stay with the left half, which keeps the chunk's start.
+        """
+        # Positions in the plan are gapless, rows are not: the right half starts behind the left one's planned events.
+        planned = left + piece.refused
+        if piece.refused:
+            planned = await self._planned_until(piece, piece.rows[left])
+        halves = (
+            _Piece(piece.start, piece.number, piece.part, planned, piece.first_row, *self._columns(piece, 0, left), piece.attempts),
+            _Piece(
+                piece.start + planned,
+                piece.number,
+                piece.part,
+                piece.planned - planned,
+                piece.rows[left],
+                *self._columns(piece, left, len(piece.rows)),
+                piece.attempts,
+            ),
+        )
+        target = self._target
+        key = {"run": target.run, "destination": target.name}
+        right = {
+            **key,
+            "start": halves[1].start,
+            "number": piece.number,
+            "events": halves[1].planned,
+            "part": piece.part,
+            "first_row": halves[1].first_row,
+            "last_row": halves[1].rows[-1],
+            "status": "pending",
+            "attempts": piece.attempts,
+            "refused": halves[1].refused,
+            "token": None,
+            "message": None,
+            "changed": _now(),
+        }
+        changes = split_chunk({**key, "start": piece.start}, (planned, halves[0].rows[-1]), right)
+        await self._journal.write([*changes, self._status(halves[0], "pending")])
+        return halves
+
+    async def _planned_until(self, piece: _Piece, row: int) -> int:
+        """The position inside the chunk of the event of `row`, counting those that were rejected since."""
+        frame = await asyncio.to_thread(self._open_part, piece.part)
+        rows = frame.get_column("row").slice(piece.start - self._part_starts[piece.part], piece.planned)
+        position = rows.index_of(row)
+        assert position is not None
+        return position
+
+    @staticmethod
+    def _columns(piece: _Piece, start: int, end: int) -> tuple[Any, Any, Any, Any]:
+        return piece.rows[start:end], piece.times[start:end], piece.users[start:end], piece.events[start:end]
+
+    def _status(self, piece: _Piece, status: str, *, token: str | None = None, message: str | None = None) -> Change:
+        return set_chunk(
+            self._target.run,
+            self._target.name,
+            piece.start,
+            status,
+            attempts=piece.attempts,
+            refused=piece.refused,
+            token=token,
+            message=message,
+            changed=_now(),
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,64 @@
+"""When the next request may leave: the destination's rate, its pauses, and when to give up."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 60.0
+# Chunks in doubt one after another: something between us and the provider is broken, and each further try adds doubt.
+MOST_IN_DOUBT = 5
+
+
+class Halted(Exception):
+    """Nothing more is to be sent to this destination now."""
+
+
+class Pacer:
+    """One destination's clock. All its requests ask for their `turn`; a pause holds all of them back."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._interval = 1 / rate if rate else 0.0
+        self._next = 0.0
+        self._paused_until = 0.0
+        self._failures = 0
+        self.halt = asyncio.Event()
+        self.last_taken = time.monotonic()
+
+    async def turn(self) -> None:
+        """Wait until a request may leave. Raises Halted."""
+        while True:
+            now = time.monotonic()
+            slot = max(now, self._next, self._paused_until)
+            self._next = slot + self._interval
+            if slot > now:
+                await self.sleep(slot - now)
+            if self.halt.is_set():
+                raise Halted
+            if self._paused_until <= time.monotonic():
+                return
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, but wake when the destination is halted."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.halt.wait()
+        except TimeoutError:
+            return
+
+    def taken(self) -> None:
+        """The provider took something, or refused it for its content: it is there and it answers."""
+        self._failures = 0
+        self.last_taken = time.monotonic()
+
+    def failed(self, asked: float | None, floor: float) -> float:
+        """Pause the destination after a failure: what the provider asks, else backoff, never under `floor`. The seconds."""
+        # Requests that were under way together fail together: they count as one failure.
+        if time.monotonic() >= self._paused_until:
+            self._failures += 1
+        backoff = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._failures - 1, 10)) * random.uniform(1.0, 1.25)  # noqa: S311
+        wait = max(asked if asked is not None else backoff, floor)
+        self._paused_until = max(self._paused_until, time.monotonic() + wait)
+        return wait

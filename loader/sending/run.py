@@ -1,0 +1,98 @@
+"""All destinations of a run delivered side by side, in one event loop, until they are done, stopped or interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+
+import polars as pl
+
+from loader.checkpoint import Checkpoint, Journal
+from loader.errors import Exit, Interrupted, LoaderError
+from loader.sending.decide import skip
+from loader.sending.deliver import Delivery, Progress, Target
+from loader.sending.http import Client
+
+OpenPart = Callable[[str, int], pl.DataFrame]
+
+
+def deliver_run(
+    checkpoint: Checkpoint,
+    targets: Sequence[Target],
+    open_part: OpenPart,
+    progress: Progress,
+    on_rejected: Callable[[int], None],
+    stop_after: int | None = None,
+) -> LoaderError | None:
+    """Send what is pending of a run to `targets`; what ended it early, or None.
+
+    `open_part`: destination and number of a part → its events (`plan.PART_SCHEMA`). `on_rejected` may raise
+    TooManyRejections. SIGINT and SIGTERM let what is under way finish, and end in Interrupted; a second one leaves
+    it behind, in doubt.
+    """
+    return asyncio.run(_deliver(checkpoint, targets, open_part, progress, on_rejected, stop_after))
+
+
+async def _deliver(
+    checkpoint: Checkpoint,
+    targets: Sequence[Target],
+    open_part: OpenPart,
+    progress: Progress,
+    on_rejected: Callable[[int], None],
+    stop_after: int | None,
+) -> LoaderError | None:
+    journal = Journal(checkpoint)
+    deliveries: list[Delivery] = []
+    received: list[signal.Signals] = []
+    everything = asyncio.current_task()
+
+    def interrupt(which: signal.Signals) -> None:
+        received.append(which)
+        for delivery in deliveries:
+            delivery.halt()
+        if len(received) > 1 and everything is not None:
+            everything.cancel()
+
+    loop = asyncio.get_running_loop()
+    for which in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(which, interrupt, which)
+
+    async def one(target: Target) -> None:
+        async with Client(target.settings.concurrency, target.settings.timeout) as client:
+            delivery = Delivery(
+                target,
+                journal,
+                client,
+                lambda part: open_part(target.name, part),
+                checkpoint.part_starts(target.run, target.name),
+                progress,
+                on_rejected,
+            )
+            deliveries.append(delivery)
+            statuses = ["pending", "in_doubt"] if target.in_doubt == "resend" else ["pending"]
+            chunks = checkpoint.chunks_of(target.run, target.name, statuses)
+            refused = {row["row"] for row in checkpoint.refusals_of(target.run, target.name)}
+            await delivery.deliver(chunks, refused, stop_after)
+
+    for target in targets:
+        if target.in_doubt == "skip":
+            skip(checkpoint, target.run, target.name, open_part)
+    try:
+        endings = await asyncio.gather(*(one(target) for target in targets), return_exceptions=True)
+    except asyncio.CancelledError:
+        endings = []
+    finally:
+        await journal.close()
+        for which in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(which)
+    for ending in endings:
+        if isinstance(ending, BaseException) and not isinstance(ending, LoaderError):
+            raise ending
+    errors = [ending for ending in endings if isinstance(ending, LoaderError)]
+    if received:
+        left = "what was under way is in doubt" if len(received) > 1 else "what was under way is finished"
+        code = Exit.SIGINT if received[0] is signal.SIGINT else Exit.SIGTERM
+        return Interrupted(f"interrupted ({received[0].name}); {left} and saved", code)
+    # Wrong credentials need a person, an outage only time: the more urgent error names the exit code.
+    return max(errors, key=lambda error: error.exit_code, default=None)

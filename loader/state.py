@@ -1,0 +1,73 @@
+"""The state folder of one mapping, and the lock that lets one process at a time change it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from loader.errors import StateError, StateHeld
+
+
+def state_folder(mapping: Path, chosen: Path | None) -> Path:
+    """`.loader/<mapping name>/` beside the mapping file, or in the folder that `--state` or LOADER_STATE names."""
+    base = chosen or (Path(os.environ["LOADER_STATE"]) if os.environ.get("LOADER_STATE") else mapping.parent / ".loader")
+    return base.absolute() / mapping.stem
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[Path]:
+    """Create `folder` (readable by its owner alone) and hold it. Raises StateHeld, naming the holder, or StateError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "runs").mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StateError(
+            f"the state folder {folder} cannot be made: {error.strerror}. Choose another with --state or LOADER_STATE"
+        ) from None
+    # The kernel gives the lock back when the process ends, however it ends; the note beside it only says who it was.
+    lock, note = FileLock(folder / "lock", mode=0o600), folder / "holder.json"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StateHeld(f"{_who(note)} holds the state in {folder}; wait until it ends") from None
+    except OSError as error:
+        raise StateError(f"the state folder {folder} cannot be written: {error.strerror}") from None
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
+        except OSError as error:
+            raise StateError(f"the state folder {folder} cannot be written: {error.strerror}") from None
+        yield folder
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _who(note: Path) -> str:
+    try:
+        holder = json.loads(note.read_text())
+        return f"process {holder['pid']} on {holder['host']} (since {holder['since']})"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def run_folder(folder: Path, run: str) -> Path:
+    """Where a run keeps its plan."""
+    return folder / "runs" / run
+
+
+def discard_others(folder: Path, keep: set[str]) -> list[str]:
+    """Remove the plans that were cut short: folders of runs that are not in `keep`. Their names."""
+    gone = [path for path in sorted((folder / "runs").iterdir()) if path.is_dir() and path.name not in keep]
+    for path in gone:
+        shutil.rmtree(path, ignore_errors=True)
+    return [path.name for path in gone]
