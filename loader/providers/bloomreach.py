@@ -5,6 +5,7 @@ BATCH_COMMANDS  "Batch commands", https://documentation.bloomreach.com/engagemen
 ADD_EVENT       "Add event", https://documentation.bloomreach.com/engagement/reference/add-event
 OVERVIEW        "Tracking API overview", https://documentation.bloomreach.com/engagement/reference/tracking-api-overview-2
 AUTHENTICATION  "Technical information", https://documentation.bloomreach.com/engagement/reference/technical-information
+ERRORS          "Tracking API error messages", https://documentation.bloomreach.com/engagement/docs/tracking-api-error-messages
 DUPLICATES      "Imports technical reference", https://documentation.bloomreach.com/engagement/docs/imports-technical-reference
 """
 
@@ -59,6 +60,9 @@ LIMITS = (
     Limit("requests", REQUESTS_PER_MINUTE, "requests/min", OVERVIEW, READ),
     Limit("one request", BODY_BYTES, "bytes", "none published; the loader's own bound", READ),
 )
+
+# A wrong project token is answered with 400 (ERRORS); halving a chunk would only refuse every event for it.
+_ACCESS_ERRORS = ("Invalid project id", "Could not authenticate")
 
 
 class BloomreachSettings(DestinationSettings):
@@ -141,6 +145,8 @@ class Commands(Route):
     def read(self, answer: Answer, rows: Sequence[int]) -> Receipt:
         """See `Route.read`; each command has its own result, and the `success` beside them says nothing (BATCH_COMMANDS)."""
         said = parse_json(answer.body)
+        if answer.status == 400 and isinstance(said, dict) and said.get("error") in _ACCESS_ERRORS:
+            return Receipt(Outcome.STOPPED, message=f"HTTP 400: {said['error']}")
         if answer.status != 200:
             return common_failure(answer, documented=isinstance(said, dict) or not answer.body)
         results = said.get("results") if isinstance(said, dict) else None
