@@ -5,7 +5,7 @@ BATCH_COMMANDS  "Batch commands", https://documentation.bloomreach.com/engagemen
 ADD_EVENT       "Add event", https://documentation.bloomreach.com/engagement/reference/add-event
 OVERVIEW        "Tracking API overview", https://documentation.bloomreach.com/engagement/reference/tracking-api-overview-2
 AUTHENTICATION  "Technical information", https://documentation.bloomreach.com/engagement/reference/technical-information
-ERRORS          "Tracking API error messages", https://documentation.bloomreach.com/engagement/docs/tracking-api-error-messages
+ERRORS          "Authorization errors", https://documentation.bloomreach.com/engagement/reference/tracking-api-authorization-errors
 DUPLICATES      "Imports technical reference", https://documentation.bloomreach.com/engagement/docs/imports-technical-reference
 """
 
@@ -179,8 +179,8 @@ def _checks(command: pl.Expr, properties: pl.Expr, values: Mapping[str, pl.Expr]
 
 
 def _words(result: Mapping[str, object]) -> str:
-    """The errors of an answer, which come as text, list, object, or as `error` (BATCH_COMMANDS, ADD_EVENT)."""
-    errors = result.get("errors", result.get("error"))
+    """The errors of an answer, which come as text, list or object, or as `error` or `message` (BATCH_COMMANDS, ADD_EVENT, ERRORS)."""
+    errors = result.get("errors") or result.get("error") or result.get("message")
     if isinstance(errors, list):
         return "; ".join(str(error) for error in errors) or "refused without a reason"
     if isinstance(errors, dict):

@@ -1,0 +1,123 @@
+"""What each answer of a provider means for a chunk, as its documents say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from loader.providers.base import Answer, Outcome, Route
+from loader.providers.batch import Bulk
+from loader.providers.bloomreach import Commands
+
+BATCH, BLOOMREACH = Bulk(), Commands()
+ROWS = [11, 12, 13]
+HTML = b"<html><body>Bad gateway</body></html>"
+
+
+def answer(status: int, body: Any, **headers: str) -> Answer:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+def results(*outcomes: dict[str, Any]) -> dict[str, Any]:
+    return {"results": list(outcomes), "start_time": 1.0, "end_time": 2.0, "success": True}
+
+
+def result(row: int, success: bool = True, **more: Any) -> dict[str, Any]:
+    return {"success": success, "command_id": str(row), **more}
+
+
+@pytest.mark.parametrize(
+    ("route", "given", "outcome"),
+    [
+        (BATCH, answer(201, {"token": "t"}), Outcome.TAKEN),
+        (BATCH, answer(200, {"token": "t"}), Outcome.IN_DOUBT),
+        (BATCH, answer(202, {"token": "t"}), Outcome.IN_DOUBT),
+        (BATCH, answer(201, {}), Outcome.IN_DOUBT),
+        (BATCH, answer(201, HTML), Outcome.IN_DOUBT),
+        (BATCH, answer(201, b'{"token": "t'), Outcome.IN_DOUBT),
+        (BATCH, answer(400, {"code": 30}), Outcome.REFUSED),
+        (BATCH, answer(400, {"code": 31}), Outcome.REFUSED),
+        (BATCH, answer(400, {"code": 32}), Outcome.REFUSED),
+        (BATCH, answer(413, HTML), Outcome.REFUSED),
+        (BATCH, answer(401, {"code": 10}), Outcome.STOPPED),
+        (BATCH, answer(403, {"code": 12}), Outcome.STOPPED),
+        (BATCH, answer(404, {"code": 20}), Outcome.STOPPED),
+        (BATCH, answer(302, b"", location="https://elsewhere.example/x?key=secret"), Outcome.STOPPED),
+        (BATCH, answer(429, {"code": 60}), Outcome.NOT_TAKEN),
+        (BATCH, answer(429, HTML), Outcome.NOT_TAKEN),
+        (BATCH, answer(500, {"code": 1}), Outcome.NOT_TAKEN),
+        (BATCH, answer(503, {"code": 2}), Outcome.NOT_TAKEN),
+        (BATCH, answer(500, HTML), Outcome.IN_DOUBT),
+        (BATCH, answer(502, HTML), Outcome.IN_DOUBT),
+        (BATCH, answer(504, HTML), Outcome.IN_DOUBT),
+        (BATCH, answer(408, b""), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, results(*(result(row) for row in ROWS))), Outcome.TAKEN),
+        (BLOOMREACH, answer(200, results(result(11), result(12))), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, results(result(11), result(12), result(12))), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, results(result(11), result(12), result(99))), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, HTML), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, []), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, {"results": "ok"}), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, {"success": False, "errors": "Field project_id is required"}), Outcome.REFUSED),
+        (BLOOMREACH, answer(400, {"success": False, "message": "Invalid JSON"}), Outcome.REFUSED),
+        (BLOOMREACH, answer(400, {"success": False, "error": "Invalid project id"}), Outcome.STOPPED),
+        (BLOOMREACH, answer(401, {"success": False, "error": "access key not found"}), Outcome.STOPPED),
+        (BLOOMREACH, answer(403, {"success": False}), Outcome.STOPPED),
+        (BLOOMREACH, answer(429, {"success": False}), Outcome.NOT_TAKEN),
+        (BLOOMREACH, answer(500, b""), Outcome.NOT_TAKEN),
+        (BLOOMREACH, answer(502, HTML), Outcome.IN_DOUBT),
+    ],
+)
+def test_outcome(route: Route, given: Answer, outcome: Outcome) -> None:
+    assert route.read(given, ROWS).outcome is outcome
+
+
+def test_batch_keeps_the_token() -> None:
+    token = "110e8400-e29b-11d4-b543-446655440000"
+    assert BATCH.read(answer(201, {"token": token}), ROWS).token == token
+
+
+@pytest.mark.parametrize("order", [(11, 12, 13), (13, 11, 12)])
+def test_bloomreach_results_in_any_order(order: tuple[int, ...]) -> None:
+    refused = {11: "bad", 12: None, 13: None}
+    given = results(*(result(row, refused[row] is None, **({"errors": [refused[row]]} if refused[row] else {})) for row in order))
+    receipt = BLOOMREACH.read(answer(200, given), ROWS)
+    assert (receipt.outcome, receipt.refused) == (Outcome.TAKEN, {0: "bad"})
+
+
+def test_bloomreach_results_without_ids_are_in_order() -> None:
+    given = results({"success": True}, {"success": False, "errors": ["late"]}, {"success": True})
+    assert BLOOMREACH.read(answer(200, given), ROWS).refused == {1: "late"}
+
+
+@pytest.mark.parametrize(
+    ("failed", "words"),
+    [
+        ({"errors": ["a", "b"]}, "a; b"),
+        ({"errors": "a"}, "a"),
+        ({"errors": {"_global": ["a"]}}, "_global: ['a']"),
+        ({"error": "access key not found"}, "access key not found"),
+        ({"message": "No commands"}, "No commands"),
+        ({}, "refused without a reason"),
+    ],
+)
+def test_bloomreach_errors_in_all_their_shapes(failed: dict[str, Any], words: str) -> None:
+    receipt = BLOOMREACH.read(answer(200, results(result(11, False, **failed), result(12), result(13))), ROWS)
+    assert receipt.refused == {0: words}
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("Sat, 21 Nov 2026 00:00:09 GMT", 9.0), ("soon", None), ("", None)],
+)
+def test_retry_after(header: str, seconds: float | None) -> None:
+    headers = {"retry_after": header, "date": "Sat, 21 Nov 2026 00:00:00 GMT"}
+    assert BATCH.read(answer(429, {"code": 60}, **headers), ROWS).wait == seconds
+
+
+def test_a_redirect_does_not_show_its_query() -> None:
+    given = answer(302, b"", location="https://elsewhere.example/x?key=secret")
+    assert "secret" not in BATCH.read(given, ROWS).message
