@@ -1,4 +1,4 @@
-"""A polars type for values that are JSON already: compact JSON text that reaches the provider as it is."""
+"""Polars types for values that are JSON already: text that reaches the provider as it is."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ import polars as pl
 class Json(pl.BaseExtension):
     """Compact JSON text over `String`. Made with `series.ext.to(JSON)`, taken apart with `.ext.storage()`."""
 
+    def __init__(self, name: str = "loader.json") -> None:
+        super().__init__(name, pl.String)
+
+
+class Digits(Json):
+    """A JSON number that keeps the digits it was written with, such as 12.10."""
+
     def __init__(self) -> None:
-        super().__init__("loader.json", pl.String)
+        super().__init__("loader.digits")
 
 
 pl.register_extension_type("loader.json", Json)
+pl.register_extension_type("loader.digits", Digits)
 
 JSON = Json()
+DIGITS = Digits()
 
 
 def is_json(dtype: pl.DataType) -> bool:

@@ -18,7 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from loader.checkpoint import Checkpoint, RowMapping
+from sqlalchemy.engine import RowMapping
+
+from loader.checkpoint import Checkpoint
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, UsageError
 from loader.mapping import Mapping, StandIns, bind, read
 from loader.plan import MaxRejected, Planner, open_part

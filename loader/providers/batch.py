@@ -15,6 +15,7 @@ import polars as pl
 from pydantic import Field
 
 from loader import jsontext
+from loader.jsontype import Digits, is_json
 from loader.providers.base import (
     Answer,
     Check,
@@ -114,7 +115,7 @@ class Bulk(Route):
             key = column.removeprefix("properties.")
             if not (key.isascii() and key.replace("_", "a").isalnum() and key == key.lower() and len(key) <= ATTRIBUTE_KEY):
                 found.append((column, f"Batch takes attribute keys of at most {ATTRIBUTE_KEY} characters of a-z, 0-9 and _"))
-            if dtype.is_nested() or isinstance(dtype, pl.BaseExtension):
+            if dtype.is_nested() or (is_json(dtype) and not isinstance(dtype, Digits)):
                 found.append((column, "Batch takes texts, numbers, booleans and times as attributes, no lists or objects"))
         return found
 

@@ -1,0 +1,95 @@
+"""The command line. A command is a file of this folder and is imported when it is asked for, so that help is quick.
+
+Here is the one place where an error becomes words on stderr and an exit code. What is not a `LoaderError` is a bug and
+escapes: a traceback and exit 1.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import sys
+from typing import Any
+
+import click
+
+from loader.cli.interrupts import Terminated, terminable
+from loader.cli.output import complain
+from loader.errors import Exit, LoaderError
+
+# In the order of use. The words are those that each command's own help begins with.
+COMMANDS = {
+    "check": "Check a mapping against its source.",
+    "preview": "Show payloads beside their rows.",
+    "plan": "Stage what is new and show it; send nothing.",
+    "run": "Finish what is unfinished, then load what is new.",
+    "status": "Show runs, files and cursors.",
+    "tokens": "List the tokens that providers gave for chunks.",
+    "rejects": "Show rejections by reason, or write the rejected rows to a file.",
+    "resolve": "Decide about chunks in doubt.",
+    "cancel": "Drop what is pending.",
+    "providers": "Show providers with their settings, limits and fields.",
+    "schema": "Print the JSON Schema of mapping files.",
+    "sandbox": "Serve the stand-in of all providers.",
+}
+
+
+class LazyGroup(click.Group):
+    """The group of `COMMANDS`. Lists them without importing any, and turns errors into words and exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command called `cmd_name`, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"loader.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the names and what they do."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. Every `LoaderError` ends here."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # Data may hold characters that the terminal lacks; they are no reason to fail.
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            with terminable():
+                return super().invoke(ctx)
+        except LoaderError as error:
+            complain(error)
+            ctx.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            complain(LoaderError("interrupted"))
+            ctx.exit(Exit.SIGINT)
+        except Terminated:
+            complain(LoaderError("interrupted"))
+            ctx.exit(Exit.SIGTERM)
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if not asked or ctx.resilient_parsing:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"loader {version('event-batch-loader')}")
+    except PackageNotFoundError:
+        click.echo("loader, not installed")
+    ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`loader COMMAND --help` tells more, exit codes included.",
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+def main() -> None:
+    """Load events from files and databases into marketing and product providers."""

@@ -1,0 +1,231 @@
+"""Progress on stderr: bars on a terminal, elsewhere a line every few seconds, JSON with `LOADER_LOG=json`, or nothing.
+
+This file alone imports tqdm. All classes are a `loader.pipeline.Watch`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from loader.cli.output import json_log, log_line, warn
+from loader.report.words import duration, one_line, plural
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+@dataclass
+class Delivery:
+    """How far a destination is. Times are of `time.monotonic`."""
+
+    total: int
+    began: float = field(default_factory=time.monotonic)
+    sent: int = 0
+    rejected: int = 0
+    in_doubt: int = 0
+    retries: int = 0
+    waits_until: float = 0.0
+    because: str = ""
+
+    @property
+    def settled(self) -> int:
+        """Events that need nothing more."""
+        return self.sent + self.rejected + self.in_doubt
+
+    def rate(self, now: float) -> float:
+        """Events settled a second, since the delivery began."""
+        return self.settled / max(now - self.began, 1e-3)
+
+    def left(self, now: float) -> float | None:
+        """Seconds that the rest takes at this rate; None before anything is settled."""
+        return (self.total - self.settled) / self.rate(now) if self.settled else None
+
+    def words(self, now: float) -> str:
+        """One line, without the destination's name."""
+        parts = [f"{self.sent:,} of {plural(self.total, 'event')} sent", f"{self.rate(now):,.0f}/s"]
+        if self.rejected:
+            parts.append(f"{self.rejected:,} rejected")
+        if self.in_doubt:
+            parts.append(f"{self.in_doubt:,} in doubt")
+        if self.retries:
+            parts.append("1 retry" if self.retries == 1 else f"{self.retries:,} retries")
+        left = self.left(now)
+        if self.waits_until > now:
+            parts.append(f"waits {duration(self.waits_until - now)} ({one_line(self.because, 80)})")
+        elif left is not None and self.settled < self.total:
+            parts.append(f"about {duration(left)} left")
+        return ", ".join(parts)
+
+
+class Silent:
+    """Counts and says nothing. Base of the others; a context manager that takes the bars away when it ends."""
+
+    def __init__(self, mapping: str) -> None:
+        self.mapping = mapping
+        self.rows = self.rows_rejected = 0
+        self.deliveries: dict[str, Delivery] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def sending(self) -> bool:
+        """Whether a delivery has begun."""
+        return bool(self.deliveries)
+
+    def close(self) -> None:
+        """Take everything away that is not for keeping."""
+
+    def planning(self, rows: int, rejected: int) -> None:
+        """See `pipeline.Watch`."""
+        self.rows, self.rows_rejected = rows, rejected
+
+    def delivering(self, destination: str, events: int) -> None:
+        """See `pipeline.Watch`."""
+        self.deliveries[destination] = Delivery(events)
+
+    def advance(self, destination: str, *, sent: int = 0, rejected: int = 0, in_doubt: int = 0) -> None:
+        """See `sending.Progress`."""
+        now = self.deliveries[destination]
+        now.sent, now.rejected, now.in_doubt = now.sent + sent, now.rejected + rejected, now.in_doubt + in_doubt
+
+    def retrying(self, destination: str, seconds: float, message: str) -> None:
+        """See `sending.Progress`."""
+        now = self.deliveries[destination]
+        now.retries, now.waits_until, now.because = now.retries + 1, time.monotonic() + seconds, message
+
+    def say(self, line: str) -> None:
+        """See `pipeline.Watch`."""
+
+
+class Lines(Silent):
+    """A line every few seconds for each part of the work that is under way. `machine`: as JSON objects."""
+
+    def __init__(self, mapping: str, *, machine: bool = False, interval: float = SECONDS_BETWEEN_LINES) -> None:
+        super().__init__(mapping)
+        self._machine, self._interval = machine, interval
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="progress", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """No more lines."""
+        self._ended.set()
+        self._thread.join()
+
+    def say(self, line: str) -> None:
+        """A line at once."""
+        self._write(line, "message", message=line)
+
+    def delivering(self, destination: str, events: int) -> None:
+        """The delivery begins; machines are told so."""
+        super().delivering(destination, events)
+        if self._machine:
+            self._write("", "delivering", destination=destination, events=events)
+
+    def retrying(self, destination: str, seconds: float, message: str) -> None:
+        """Machines are told every retry, people with the next line."""
+        super().retrying(destination, seconds, message)
+        if self._machine:
+            self._write("", "retrying", destination=destination, seconds=round(seconds, 3), message=message)
+
+    def _work(self) -> None:
+        # Lines come by the clock: a destination that waits for minutes is what a reader wants to know of.
+        while not self._ended.wait(self._interval):
+            self.report()
+
+    def report(self) -> None:
+        """A line about everything that is under way."""
+        now = time.monotonic()
+        active = {name: d for name, d in list(self.deliveries.items()) if d.settled < d.total}
+        for name, d in active.items():
+            numbers = {"total": d.total, "sent": d.sent, "rejected": d.rejected, "in_doubt": d.in_doubt}
+            rate = round(d.rate(now), 1)
+            self._write(
+                f"{name} {d.words(now)}", "progress", destination=name, **numbers, retries=d.retries, events_per_second=rate
+            )
+        if self.rows and not self.deliveries:
+            rejected = f", {self.rows_rejected:,} rejected" if self.rows_rejected else ""
+            self._write(f"{plural(self.rows, 'row')} read{rejected}", "planning", rows=self.rows, rejected=self.rows_rejected)
+
+    def _write(self, text: str, event: str, **fields: Any) -> None:
+        warn(log_line(event, mapping=self.mapping, **fields) if self._machine else f"{self.mapping}: {text}")
+
+
+class Bars(Silent):
+    """Bars of tqdm: rows while they are read, then one bar per destination."""
+
+    def __init__(self, mapping: str) -> None:
+        super().__init__(mapping)
+        self._reading: tqdm[Any] | None = None
+        self._bars: dict[str, tqdm[Any]] = {}
+
+    def close(self) -> None:
+        """Take the bars away; the summary follows."""
+        for bar in [self._reading, *self._bars.values()]:
+            if bar is not None:
+                bar.close()
+        self._reading, self._bars = None, {}
+
+    def planning(self, rows: int, rejected: int) -> None:
+        """Move the bar of the rows."""
+        super().planning(rows, rejected)
+        if self._reading is None:
+            self._reading = self._bar(f"{self.mapping}: reading", " rows", None)
+        if rejected:
+            self._reading.set_postfix_str(f"{rejected:,} rejected", refresh=False)
+        self._reading.update(rows - self._reading.n)
+
+    def delivering(self, destination: str, events: int) -> None:
+        """A new bar."""
+        super().delivering(destination, events)
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+        if destination in self._bars:
+            self._bars[destination].close()
+        self._bars[destination] = self._bar(f"{self.mapping}: {destination}", " events", events)
+
+    def advance(self, destination: str, *, sent: int = 0, rejected: int = 0, in_doubt: int = 0) -> None:
+        """Move a bar."""
+        super().advance(destination, sent=sent, rejected=rejected, in_doubt=in_doubt)
+        self._postfix(destination, refresh=False)
+        self._bars[destination].update(sent + rejected + in_doubt)
+
+    def retrying(self, destination: str, seconds: float, message: str) -> None:
+        """Say how long the destination waits."""
+        super().retrying(destination, seconds, message)
+        self._postfix(destination, refresh=True)
+
+    def say(self, line: str) -> None:
+        """A line above the bars."""
+        tqdm.write(f"{self.mapping}: {line}", file=sys.stderr)
+
+    def _bar(self, title: str, unit: str, total: int | None) -> tqdm[Any]:
+        return tqdm(
+            desc=title, unit=unit, total=total, unit_scale=True, dynamic_ncols=True, leave=False, file=sys.stderr
+        )
+
+    def _postfix(self, destination: str, *, refresh: bool) -> None:
+        d, now = self.deliveries[destination], time.monotonic()
+        waits = f"waits {duration(d.waits_until - now)}" if d.waits_until > now else ""
+        counts = (("retries", d.retries), ("rejected", d.rejected), ("in doubt", d.in_doubt))
+        words = [f"{count:,} {what}" for what, count in counts if count]
+        self._bars[destination].set_postfix_str(", ".join([*words, *([waits] if waits else [])]), refresh=refresh)
+
+
+def watch(mapping: str, *, quiet: bool = False) -> Silent:
+    """Somebody who watches, as the terminal and `LOADER_LOG` ask for. `mapping`: its name."""
+    if quiet:
+        return Silent(mapping)
+    if json_log():
+        return Lines(mapping, machine=True)
+    return Bars(mapping) if sys.stderr.isatty() else Lines(mapping)

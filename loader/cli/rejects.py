@@ -1,0 +1,124 @@
+"""`loader rejects`."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import click
+import polars as pl
+
+from loader.checkpoint import Checkpoint
+from loader.cli.mended import Written, write
+from loader.cli.options import exits, json_option, mapping_argument, run_option, state_option
+from loader.cli.output import show, show_json, warn
+from loader.cli.rejected import examples_of, rejections_of
+from loader.cli.stored import existing, runs_of
+from loader.errors import UsageError
+from loader.rejection import REASONS
+from loader.report.rejects import grouped, rejects
+from loader.report.words import command as command_words
+from loader.report.words import one_line, plural
+
+MOST_NAMED = 20
+
+
+@click.command("rejects", epilog=exits("0  shown, or there are none", "2  there is no such run, or FILE cannot be written"))
+@mapping_argument()
+@run_option
+@click.option("--all", "every", is_flag=True, help="All runs, not only the newest that has rejections.")
+@click.option("--reason", metavar="REASON", help="Only this reason.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Write the rejected rows: .csv, .jsonl or .parquet.",
+)  # fmt: skip
+@state_option
+@json_option
+def command(
+    mapping: Path, run: str | None, every: bool, reason: str | None, output: Path | None, state: Path | None, as_json: bool
+) -> None:
+    """Show rejections by reason, or write the rejected rows to a file.
+
+    The file has the source's own columns and the rows in their order, each once, ready to be mended and loaded.
+    """
+    if run is not None and every:
+        raise UsageError("--run names one run, --all takes all of them; give one of the two")
+    _check_reason(reason)
+    checkpoint, folder = existing(mapping, state)
+    runs = runs_of(checkpoint, run)
+    if checkpoint is None:
+        runs = []
+    chosen = _chosen(checkpoint, runs, reason, newest=run is None and not every)
+    shown: list[dict[str, Any]] = []
+    texts = []
+    frames: dict[str, pl.DataFrame] = {}
+    for name, counts in chosen.items():
+        assert checkpoint is not None
+        rejected = rejections_of(checkpoint, folder, name)
+        if reason is not None:
+            rejected = rejected.filter(pl.col("reason") == reason)
+        groups = grouped(counts, examples_of(checkpoint, folder, name, rejected))
+        shown += [{"run": name, **group.as_json()} for group in groups]
+        texts.append(rejects(name, groups))
+        frames[name] = rejected
+    written = None
+    if output is not None and frames:
+        assert checkpoint is not None
+        written = write(output, mapping, checkpoint, folder, frames)
+        _name_unreadable(written)
+    if as_json:
+        result: dict[str, Any] = {"mapping": mapping.stem, "rejections": shown}
+        if written is not None:
+            result["output"] = {"file": str(written.file), "rows": written.rows, "unreadable": len(written.unreadable)}
+        show_json(result)
+    elif not texts:
+        show("no rejections" + (f" of reason {reason}" if reason else ""))
+    elif written is not None:
+        show(_written_words(written))
+    else:
+        following = command_words("rejects", mapping, "--output", f"{mapping.stem}.rejected.csv", state=state)
+        show("\n\n".join(texts) + f"\n\nto write these rows to a file:\n{following}")
+
+
+def _check_reason(reason: str | None) -> None:
+    if reason is not None and reason not in REASONS:
+        close = difflib.get_close_matches(reason, REASONS, 1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(REASONS)}"
+        raise UsageError(f"there is no reason {reason}; {hint}")
+
+
+def _chosen(
+    checkpoint: Checkpoint | None, runs: list[str], reason: str | None, *, newest: bool
+) -> dict[str, dict[tuple[str, str], int]]:
+    """Run → its rejections, counted by destination (or '') and reason; runs without any are left out."""
+    found = {}
+    for run in reversed(runs) if newest else runs:
+        assert checkpoint is not None
+        counts = {key: count for key, count in checkpoint.reasons_of(run).items() if reason in (None, key[1]) and count}
+        if counts:
+            found[run] = counts
+            if newest:
+                break
+    return found
+
+
+def _name_unreadable(written: Written) -> None:
+    for words in written.unreadable[:MOST_NAMED]:
+        warn(f"loader: {one_line(words)}")
+    if len(written.unreadable) > MOST_NAMED:
+        warn(f"loader: and {plural(len(written.unreadable) - MOST_NAMED, 'more row')} that could not be read")
+
+
+def _written_words(written: Written) -> str:
+    lines = [f"{plural(written.rows, 'row')} written to {written.file}"]
+    if written.unreadable:
+        lines.append(f"{plural(len(written.unreadable), 'row')} could not be read and stand there as far as they are known")
+    if written.missing:
+        lines.append(f"{plural(written.missing, 'row')} are no longer kept with the plan and are left out")
+    if written.elsewhere:
+        lines.append(
+            f"{plural(written.elsewhere, 'row')} made events that other destinations get all the same: "
+            "without an `id` in the mapping, loading the file sends those again"
+        )
+    return "\n".join(lines)

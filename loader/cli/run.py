@@ -1,0 +1,116 @@
+"""`loader run`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from loader import pipeline
+from loader.cli.interrupts import nothing_kept
+from loader.cli.options import again_option, exits, json_option, mapping_argument, max_rejected_option, state_option
+from loader.cli.output import complain, show, show_json
+from loader.cli.progress import watch
+from loader.cli.standin import StandIn, stand_in
+from loader.errors import UsageError
+from loader.plan import MaxRejected
+from loader.report.summary import next_step, summary
+from loader.report.words import command as command_words
+
+EXITS = exits(
+    "0  everything planned is delivered, or there was nothing new",
+    "2  the command line, the mapping or the source is wrong; nothing was sent",
+    "3  finished; some rows or events were rejected",
+    "4  stopped: more rejections than --max-rejected",
+    "5  the provider could not be reached or kept refusing for load; run again later",
+    "6  the provider refused the credentials or the route; mend, then run again",
+    "7  finished; chunks in doubt wait for `loader resolve`",
+    "8  another process holds this mapping's state",
+    "130, 143  interrupted; state saved; run again to go on",
+)
+
+
+@click.command("run", epilog=EXITS)
+@mapping_argument()
+@click.option("--sandbox", is_flag=True, help="Send to the built-in stand-in, with a state that is forgotten afterwards.")
+@click.option("--fault", "faults", multiple=True, metavar="SPEC", help="With --sandbox: let it fail, e.g. 429:p=0.2.")
+@again_option
+@click.option("--stop-after", type=click.IntRange(min=1), metavar="N", help="Send the first N events, then pause.")
+@max_rejected_option
+@state_option
+@json_option
+@click.option("--quiet", is_flag=True, help="No summary and no progress; errors only.")
+def command(
+    mapping: Path,
+    sandbox: bool,
+    faults: tuple[str, ...],
+    again: bool,
+    stop_after: int | None,
+    max_rejected: str | None,
+    state: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Finish what is unfinished, then load what is new."""
+    if faults and not sandbox:
+        raise UsageError("--fault is for the stand-in; add --sandbox")
+    limit = None if max_rejected is None else MaxRejected.parse(max_rejected)
+    forgotten = sandbox and state is None
+    with contextlib.ExitStack() as stack:
+        server: StandIn | None = None
+        folder = state
+        if sandbox:
+            server = stack.enter_context(stand_in("--port", "0", *(f"--fault={fault}" for fault in faults)))
+            if forgotten:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loader-sandbox-")))
+        progress = stack.enter_context(watch(mapping.stem, quiet=quiet))
+        options = pipeline.Options(
+            watch=progress,
+            state=folder,
+            again=again,
+            stop_after=stop_after,
+            max_rejected=limit,
+            stand_ins=None if server is None else server.settings(),
+        )
+        with nothing_kept(lambda: progress.sending):
+            result = pipeline.run(mapping, options)
+        progress.close()
+        if as_json:
+            _show_json(result)
+        elif not quiet:
+            show(_text(result, mapping, state, server, forgotten=forgotten))
+    # On a terminal the summary has said why already.
+    seen = not as_json and not quiet and sys.stdout.isatty() and sys.stderr.isatty()
+    if result.error is not None and not seen:
+        complain(result.error)
+    click.get_current_context().exit(result.exit_code)
+
+
+def _show_json(result: pipeline.Result) -> None:
+    shown = result.run.as_json()
+    if result.before:
+        shown["before"] = [run.as_json() for run in result.before]
+    if result.error is not None:
+        shown["error"] = str(result.error)
+    show_json(shown)
+
+
+def _text(
+    result: pipeline.Result, mapping: Path, state: Path | None, server: StandIn | None, *, forgotten: bool
+) -> str:
+    error = result.error
+    parts = [summary(run) for run in result.before]
+    parts.append(summary(result.run, None if error is None else str(error)))
+    if server is not None:
+        parts.append(server.received([destination.provider for destination in result.run.destinations]))
+    rejected = any(run.rejected for run in [result.run, *result.before])
+    following = next_step(result.run, mapping, state, error, doubts_left=result.doubts_left, rejected=rejected)
+    if following is not None and forgotten:
+        kept = command_words("run", mapping, "--sandbox", state=Path("sandbox-state"))
+        following = f"this state is forgotten; to look into a run against the stand-in, keep it:\n{kept}"
+    elif following is not None and server is not None and following.splitlines()[-1].startswith("loader run "):
+        following += " --sandbox"
+    return "\n\n".join([*parts, *([following] if following else [])])

@@ -1,0 +1,68 @@
+"""`loader sandbox`."""
+
+from __future__ import annotations
+
+import click
+
+from loader.cli.interrupts import Terminated
+from loader.cli.options import exits
+from loader.cli.output import show
+from loader.cli.standin import credentials, stand_in
+from loader.errors import UsageError
+from loader.sandbox.faults import KINDS
+
+_KINDS = "\b\nFaults:\n" + "\n".join(f"  {kind:<14}{what}" for kind, what in KINDS.items())
+_SELECTED = "A fault hits the requests that p=0.2 (with seed=1), first=3 or at=1,4,9 select, else every request."
+_EXITS = exits("0  told to stop", "2  it could not start")
+
+
+@click.command("sandbox", epilog=f"{_KINDS}\n\n{_SELECTED}\n\n{_EXITS}")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8321, show_default=True, help="0 takes a free one.")
+@click.option("--fault", "faults", multiple=True, metavar="SPEC", help="KIND:key=value:..., e.g. 429:first=3.")
+@click.option("--clock", metavar="ISO8601", help="The sandbox's time, where it stands still.")
+@click.option(
+    "--batch-time", type=click.Choice(["strict", "any"]), default="strict", show_default=True,
+    help="Batch: take times of the last 24 hours only, or any.",
+)  # fmt: skip
+@click.option("--batch-strict-429", is_flag=True, help="Batch: 429 until left alone for 5 seconds.")
+@click.option("--bloomreach-empty-properties", is_flag=True, help="Bloomreach: take events without properties.")
+@click.option("--shuffle-results", is_flag=True, help="Bloomreach: results in another order.")
+def command(
+    host: str,
+    port: int,
+    faults: tuple[str, ...],
+    clock: str | None,
+    batch_time: str,
+    batch_strict_429: bool,
+    bloomreach_empty_properties: bool,
+    shuffle_results: bool,
+) -> None:
+    """Serve the stand-in of all providers.
+
+    Prints its address and the credentials that it takes, then serves until Ctrl-C.
+    """
+    arguments = [f"--host={host}", f"--port={port}", f"--batch-time={batch_time}"]
+    arguments += [f"--fault={fault}" for fault in faults]
+    arguments += [f"--clock={clock}"] if clock is not None else []
+    switches = {
+        "--batch-strict-429": batch_strict_429,
+        "--bloomreach-empty-properties": bloomreach_empty_properties,
+        "--shuffle-results": shuffle_results,
+    }
+    arguments += [switch for switch, on in switches.items() if on]
+    try:
+        with stand_in(*arguments) as server:
+            show(_welcome(server.url))
+            server.process.wait()
+    except (KeyboardInterrupt, Terminated):
+        return
+    raise UsageError("the sandbox has ended by itself")
+
+
+def _welcome(url: str) -> str:
+    lines = [f"the sandbox listens at {url}; Ctrl-C ends it. Destinations that lead there:", ""]
+    for provider, values in credentials().items():
+        lines += [f"  - provider: {provider}", f"    base_url: {url}"]
+        lines += [f"    {key}: {value}" for key, value in values.items()]
+    return "\n".join(lines)

@@ -1,0 +1,85 @@
+"""`loader status`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from loader.checkpoint import Checkpoint
+from loader.cli.options import exits, json_option, mapping_argument, state_option
+from loader.cli.output import show, show_json
+from loader.report.status import History, status
+from loader.report.totals import DoesNotAddUp, RunTotals, totals
+from loader.report.words import command as command_words
+from loader.state import holder, state_folder
+
+_TRIES = 50
+
+
+@click.command("status", epilog=exits("0  shown", "2  the state cannot be read"))
+@mapping_argument(required=False)
+@state_option
+@json_option
+def command(mapping: Path | None, state: Path | None, as_json: bool) -> None:
+    """Show runs, files and cursors.
+
+    Without MAPPING: of all mappings whose state is under --state, LOADER_STATE, or .loader here and in mappings/.
+    May be used while a run is under way.
+    """
+    if mapping is not None:
+        history = _history(state_folder(mapping.absolute(), state), mapping.stem)
+        if as_json:
+            show_json(history.as_json())
+            return
+        pending = any(run.pending for run in history.runs)
+        doubts = any(run.in_doubt for run in history.runs)
+        following = ""
+        if history.holder is None and pending:
+            following = "\n\nto go on:\n" + command_words("run", mapping, state=state)
+        elif history.holder is None and doubts:
+            following = "\n\nto settle what is in doubt:\n" + command_words("resolve", mapping, "--skip", state=state)
+        show(status(history) + following)
+        return
+    found = [_history(folder, folder.name, shown=True) for folder in _folders(state)]
+    if as_json:
+        show_json({"mappings": [history.as_json() for history in found]})
+    else:
+        show("\n\n".join(status(history) for history in found) or "no runs found")
+
+
+def _folders(state: Path | None) -> Iterator[Path]:
+    """All states, by folder and name."""
+    chosen = state or (Path(os.environ["LOADER_STATE"]) if os.environ.get("LOADER_STATE") else None)
+    for base in [chosen] if chosen else [Path(".loader"), Path("mappings/.loader")]:
+        yield from sorted(path.parent for path in base.glob("*/checkpoint.db"))
+
+
+def _history(folder: Path, name: str, *, shown: bool = False) -> History:
+    checkpoint = Checkpoint.find(folder)
+    if checkpoint is None:
+        return History(name, (), holder=holder(folder))
+    runs = [row["run"] for row in checkpoint.all_runs()]
+    history = History(
+        name,
+        tuple(_totals(checkpoint, run) for run in runs),
+        checkpoint.cursor(),
+        {run: list(dict.fromkeys((file["path"], file["rows"]) for file in checkpoint.files_of(run))) for run in runs},
+        holder(folder),
+        str(folder) if shown else None,
+    )
+    checkpoint.close()
+    return history
+
+
+def _totals(checkpoint: Checkpoint, run: str) -> RunTotals:
+    """The totals of a run that may be under way: what is read at several moments agrees at one of the tries."""
+    for _ in range(_TRIES):
+        try:
+            return totals(checkpoint, run)
+        except DoesNotAddUp:
+            time.sleep(0.02)
+    return totals(checkpoint, run)

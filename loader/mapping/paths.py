@@ -1,0 +1,32 @@
+"""Paths of a source, relative to the mapping file."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from loader.settings import SourceSettings, SqlSettings
+
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:|[A-Za-z]:)([^?]+)(.*)", re.DOTALL)
+
+
+def resolve_source(source: SourceSettings, folder: Path) -> SourceSettings:
+    """`source` with absolute paths: files and SQLite databases relative to `folder`; other URLs as they are."""
+    if isinstance(source, SqlSettings):
+        match = _SQLITE.fullmatch(source.url.get_secret_value())
+        if match is None:
+            return source
+        return source.model_copy(update={"url": SecretStr(match[1] + os.path.normpath(folder / match[2]) + match[3])})
+    return source.model_copy(update={"path": [_absolute(path, folder) for path in source.path]})
+
+
+def _absolute(path: str, folder: Path) -> str:
+    if "://" in path or os.path.isabs(path):
+        return path
+    # A folder with a bracket in its name is no pattern.
+    base = glob.escape(str(folder)) if glob.has_magic(path) else str(folder)
+    return os.path.normpath(os.path.join(base, path))

@@ -1,0 +1,42 @@
+"""Sources: CSV, JSON lines and Parquet files, and SQL queries, read in frames.
+
+Each file of this folder is one source, or a part of one. All of them give the same: rows numbered from 1, each row
+that could not be read as a rejection, and the highest value of the cursor's column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from loader.settings import CsvSettings, CursorValue, JsonlSettings, ParquetSettings, SourceSettings
+from loader.sources.base import Frame, Input, Source
+from loader.sources.csv import CsvSource
+from loader.sources.jsonl import JsonlSource
+from loader.sources.parquet import ParquetSource
+
+__all__ = ["Frame", "Input", "Source", "open_source"]
+
+
+def open_source(
+    settings: SourceSettings,
+    *,
+    timezone: str | None,
+    cursor: CursorValue | None,
+    used: Collection[str] | None = None,
+) -> Source:
+    """The source that `settings` describe, opened: its columns and files are known, no row is read for good.
+
+    `timezone` (IANA name): the zone of times that carry none. `cursor`: the value that the last plan stored, None for
+    the first. `used`: the columns that the mapping needs; types are applied and proven for these only (None: for all).
+    Raises SourceError where the source cannot be read as the settings say.
+    """
+    if isinstance(settings, CsvSettings):
+        return CsvSource(settings, timezone=timezone, cursor=cursor, used=used)
+    if isinstance(settings, JsonlSettings):
+        return JsonlSource(settings, timezone=timezone, cursor=cursor, used=used)
+    if isinstance(settings, ParquetSettings):
+        return ParquetSource(settings, timezone=timezone, cursor=cursor, used=used)
+    # Files are read without SQLAlchemy, which takes its time to import.
+    from loader.sources.sql import SqlSource  # noqa: PLC0415
+
+    return SqlSource(settings, timezone=timezone, cursor=cursor)

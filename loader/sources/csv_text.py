@@ -1,0 +1,162 @@
+"""The grammar of CSV text, twice: by polars where a block is proven to be well formed, else record by record.
+
+A cell that begins with a quote ends with the next quote that is not doubled, and a separator or the line's end must
+follow. A quote anywhere else is an ordinary character. Records end at a line feed outside of quotes; a carriage return
+before it belongs to it. Lines of nothing, or of blanks, are no records where a record has more than one cell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import polars as pl
+
+
+class Record(NamedTuple):
+    """A record as it was read: `end` is where the next begins, `line` counts on from the text's first.
+
+    `raw` is its text without the line's end. `misquoted`: text stands after a closing quote; `cells` are those before.
+    """
+
+    end: int
+    line: int
+    cells: list[str]
+    raw: str
+    misquoted: bool
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """The text ends inside a record; `quote_line` is the line where an open quote stands, if there is one."""
+
+    quote_line: int | None
+
+
+class Grammar:
+    """CSV with one separator character and one quote character, or none."""
+
+    def __init__(self, separator: str, quote: str | None) -> None:
+        self.separator = separator
+        self.quote = quote
+        self._plain = separator.isascii() and (quote is None or quote.isascii())
+        self._sep = separator.encode()
+        self._quote = b"" if quote is None else quote.encode()
+        s, q = re.escape(separator), "" if quote is None else re.escape(quote)
+        self._unquoted = re.compile(f"[^{s}\n]*+")
+        self._quoted = re.compile(f"{q}([^{q}]*+(?:{q}{q}[^{q}]*+)*+){q}") if quote else None
+        bs, bq = re.escape(self._sep), re.escape(self._quote)
+        # Text in which each quote belongs to a whole quoted cell; matched at once, for a match a cell costs four times more.
+        self._paired = re.compile(
+            b"(?:[^%(q)b]*+(?<=[%(s)b\n])%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+%(q)b(?![^%(s)b\r\n]))*+[^%(q)b]*+\\Z"
+            % {b"q": bq, b"s": bs}
+        ) if quote else None
+
+    def cut(self, buffer: bytes) -> int:
+        """Where the last record that is complete ends, if quotes come in pairs; 0 where there is none."""
+        end = buffer.rfind(b"\n")
+        if not self._quote or end < 0 or self._quote not in buffer:
+            return end + 1
+        odd = buffer.count(self._quote, 0, end) % 2
+        while odd and end >= 0:
+            before = buffer.rfind(b"\n", 0, end)
+            odd ^= buffer.count(self._quote, max(before, 0), end) % 2
+            end = before
+        return end + 1
+
+    def fast(self, block: bytes, columns: int) -> pl.DataFrame | None:
+        """The cells of `block` (whole records) as `columns` columns of text, an empty cell being null or "".
+
+        None where it is not proven that polars reads the block as the grammar says.
+        """
+        if not self._plain or b"\0" in block or block.startswith(b"\xef\xbb\xbf"):
+            return None
+        if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
+            return None
+        if not block.isascii():
+            try:
+                block.decode()
+            except UnicodeDecodeError:
+                return None
+        quoted = self._paired is not None and self._quote in block
+        if quoted and (self._paired is None or self._paired.match(b"\n" + block) is None):
+            return None
+        try:
+            rows = pl.read_csv(
+                block,
+                has_header=False,
+                schema={str(i): pl.String for i in range(columns)},
+                separator=self.separator,
+                quote_char=self.quote,
+            )
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            return None
+        inside = rows.select(pl.sum_horizontal(pl.all().str.count_matches(self.separator, literal=True).sum())).item() if quoted else 0
+        # Polars raises where a record has too many cells, so that as many separators as are needed in all
+        # mean that no record has too few.
+        if columns > 1 and block.count(self._sep) - inside != rows.height * (columns - 1):
+            return None
+        lines = block.count(b"\n") + (not block.endswith(b"\n"))
+        if lines != rows.height and quoted:
+            lines -= rows.select(pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True).sum())).item()
+        return rows if lines == rows.height else None
+
+    def records(self, text: str, final: bool) -> Iterator[Record | Unfinished]:
+        """The records of `text`, blank lines as records of one empty cell. `final`: nothing follows `text`."""
+        at, line, size = 0, 0, len(text)
+        quote, separator = self.quote, self.separator
+        while at < size:
+            end = text.find("\n", at)
+            if end < 0 and not final:
+                # Without its end a line may still be the middle of a quoted cell.
+                yield self._quoted_record(text, at, line, final=False) if quote else Unfinished(None)
+                return
+            end = size if end < 0 else end
+            raw = text[at:end].removesuffix("\r")
+            record: Record | Unfinished
+            if quote is None or quote not in raw:
+                record = Record(end + 1, line, raw.split(separator), raw, False)
+            else:
+                record = self._quoted_record(text, at, line, final)
+            yield record
+            if isinstance(record, Unfinished):
+                return
+            line += text.count("\n", at, record.end)
+            at = record.end
+
+    def _quoted_record(self, text: str, start: int, line: int, final: bool) -> Record | Unfinished:
+        assert self.quote is not None
+        assert self._quoted is not None
+        cells: list[str] = []
+        at, size = start, len(text)
+        while True:
+            if text.startswith(self.quote, at):
+                opened = line + text.count("\n", start, at)
+                cell = self._quoted.match(text, at)
+                # A quote at the very end may be the first of a doubled one.
+                if cell is None or (not final and size - cell.end() < 2):
+                    return Unfinished(opened)
+                cells.append(cell[1].replace(self.quote * 2, self.quote))
+                end = cell.end()
+                if text.startswith("\r\n", end) or (end == size - 1 and text[end] == "\r"):
+                    end += 1
+                if end < size and text[end] not in (self.separator, "\n"):
+                    # Only the lines up to here are given up: what follows them may be sound.
+                    stop = text.find("\n", at)
+                    if stop < 0 and not final:
+                        return Unfinished(None)
+                    stop = size if stop < 0 else stop
+                    return Record(stop + 1, line, cells[:-1], text[start:stop].removesuffix("\r"), True)
+            else:
+                plain = self._unquoted.match(text, at)
+                assert plain is not None
+                end = plain.end()
+                if end == size and not final:
+                    return Unfinished(None)
+                value = plain[0]
+                cells.append(value if end < size and text[end] == self.separator else value.removesuffix("\r"))
+            if end >= size or text[end] == "\n":
+                return Record(end + 1, line, cells, text[start:end].removesuffix("\r"), False)
+            at = end + 1

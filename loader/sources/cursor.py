@@ -1,0 +1,145 @@
+"""`cursor:` of a source: where to start, and the highest value that was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from math import ceil
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from loader import convert
+from loader.errors import LoaderError, SourceError
+from loader.rejection import reject
+from loader.settings import Cursor, CursorValue
+from loader.sources.base import nearest
+
+
+class Watch:
+    """The cursor of one read: what lies above `floor` is taken, and `highest` is the highest value seen.
+
+    `dtype` is the type of the cursor's column. Raises SourceError where the column is not there, cannot be ordered, or
+    where the values of the mapping or of the last plan do not fit its type.
+    """
+
+    def __init__(
+        self,
+        settings: Cursor,
+        columns: Mapping[str, pl.DataType],
+        stored: CursorValue | None,
+        timezone: str | None,
+        *,
+        filters: bool,
+    ) -> None:
+        self.column = settings.column
+        if self.column not in columns:
+            raise SourceError(f"the cursor's column '{self.column}' is not there; {nearest(self.column, columns)}")
+        dtype = columns[self.column]
+        self._dtype = pl.Datetime("us", dtype.time_zone) if isinstance(dtype, pl.Datetime) else dtype
+        if not (self._dtype == pl.String or self._dtype.is_numeric() or self._dtype in (pl.Date, pl.Datetime)):
+            raise SourceError(f"the cursor's column '{self.column}' is of type {dtype}, which has no order")
+        self._filters = filters
+        self.highest = None if stored is None else fit(stored, self._dtype, timezone, self.column)
+        self.floor = start(settings, self._dtype, stored, timezone)
+
+    def apply(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, int, pl.DataFrame | None]:
+        """The rows above the floor, how many were not, and rejections of those without a value (they stay in `rows`)."""
+        values = rows[self.column].cast(self._dtype)
+        top = _python(values.drop_nans().max() if self._dtype.is_float() else values.max())
+        if top is not None and (self.highest is None or top > self.highest):  # type: ignore[operator]
+            self.highest = top
+        failed = None
+        if values.null_count():
+            failed = reject(rows, values.is_null(), "missing_cursor", self.column, f"the cursor's column '{self.column}' is null")
+        if not self._filters or self.floor is None:
+            return rows, 0, failed
+        taken = (values > pl.Series([self.floor], dtype=self._dtype)).fill_null(value=True)
+        kept = rows.filter(taken)
+        return kept, rows.height - kept.height, failed
+
+
+def start(settings: Cursor, dtype: pl.DataType, stored: CursorValue | None, timezone: str | None) -> CursorValue | None:
+    """Where to start: the stored value less the lag, else `initial`, else None. Typed as `dtype` needs it."""
+    if stored is not None:
+        value = fit(stored, dtype, timezone, settings.column)
+        return value if settings.lag is None else _less(value, settings.lag, settings.column)
+    return None if settings.initial is None else fit(settings.initial, dtype, timezone, settings.column)
+
+
+def fit(value: CursorValue, dtype: pl.DataType, timezone: str | None, column: str) -> CursorValue:
+    """`value` as the Python object that a column of `dtype` holds. Raises SourceError where it cannot be one."""
+    wrong = SourceError(f"the cursor's value '{value}' does not fit the column '{column}', which is of type {dtype}")
+    if dtype == pl.String:
+        return str(value)
+    if isinstance(dtype, pl.Datetime):
+        return _time(value, dtype, timezone, wrong)
+    if dtype == pl.Date:
+        try:
+            return value if type(value) is date else date.fromisoformat(str(value))
+        except ValueError:
+            raise wrong from None
+    if isinstance(value, (date, bool)):
+        raise wrong
+    try:
+        number = Decimal(str(value))
+        if dtype.is_integer():
+            if number != int(number):
+                raise wrong
+            return int(number)
+        return float(number) if dtype.is_float() else number
+    except (InvalidOperation, ValueError, OverflowError):
+        raise wrong from None
+
+
+def _time(value: CursorValue, dtype: pl.Datetime, timezone: str | None, wrong: SourceError) -> datetime:
+    if isinstance(value, datetime):
+        time = value
+    elif isinstance(value, date):
+        time = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - its zone is looked for below
+    else:
+        text = pl.Series([str(value)])
+        try:
+            parsed = convert.to_time(text, timezone=None).values[0]
+        except convert.TimeWithoutZone:
+            parsed = convert.to_time(text, timezone="UTC").values.dt.replace_time_zone(None)[0]
+        except LoaderError:
+            raise wrong from None
+        if not isinstance(parsed, datetime):
+            raise wrong
+        time = parsed
+    if (time.tzinfo is None) == (dtype.time_zone is None):
+        return time if time.tzinfo is None else _utc(time)
+    if timezone is None:
+        here, there = ("no zone", "one") if time.tzinfo is None else ("a zone", "none")
+        raise SourceError(f"the cursor's value '{value}' has {here}, its column has {there}; name the zone with `timezone:`")
+    if time.tzinfo is None:
+        return _utc(time.replace(tzinfo=ZoneInfo(timezone)))
+    return time.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
+
+
+def _utc(time: datetime) -> datetime:
+    return time.astimezone(convert.UTC)
+
+
+def _less(value: CursorValue, lag: float, column: str) -> CursorValue:
+    if isinstance(value, datetime):
+        return value - timedelta(seconds=lag)
+    if isinstance(value, date):
+        return value - timedelta(days=ceil(lag / 86_400))
+    if isinstance(value, int):
+        return value - ceil(lag)
+    if isinstance(value, Decimal):
+        return value - Decimal(str(lag))
+    if isinstance(value, float):
+        return value - lag
+    raise SourceError(f"`lag` needs a cursor of times or numbers; the column '{column}' holds text")
+
+
+def _python(value: object) -> CursorValue | None:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return _utc(value)
+    return value  # type: ignore[return-value]
+
+

