@@ -487,8 +487,8 @@ def _translated(path: Path, what: str) -> Iterator[None]:
         yield
     except sa.exc.DatabaseError as error:
         cause = str(error.orig)
-        if "full" in cause:
-            raise StateError(f"the disk is full: {path} cannot be written. Free some space, then run again") from None
+        if "full" in cause or "disk I/O error" in cause:
+            raise StateError(f"the disk is full or failing: {path} cannot be written. Free some space, then run again") from None
         if "readonly" in cause or "unable to open" in cause:
             raise StateError(f"{path} cannot be {what}: {cause}. Check its owner and permissions") from None
         if "not a database" in cause or "malformed" in cause or "no such" in cause:

@@ -1,13 +1,16 @@
 """JSON text from polars columns: compact, UTF-8, the same bytes for the same values, no Python object per row.
 
-Polars' own `struct.json_encode` escapes text rightly but writes nulls, turns NaN into null and decimals into text; so
-only texts pass through it, and the members are joined here.
+Polars' own `struct.json_encode` is the fastest way and escapes text rightly, but it writes null members, turns NaN into
+null and decimals into text. So an object whose members are all `Native` is encoded at once and loses its null members
+afterwards; the members of any other object are written one by one and joined here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -15,6 +18,18 @@ import polars as pl
 from loader.jsontype import is_json
 
 TimeText = Callable[[pl.Expr], pl.Expr]
+
+
+@dataclass(frozen=True)
+class Native:
+    """A value, not yet encoded, of a type that polars' encoder writes as this module does; null stands for no value."""
+
+    expr: pl.Expr
+    dtype: pl.DataType
+
+
+# A member of an object: a value that polars may encode, or JSON text.
+Member = Native | pl.Expr
 
 
 def text(expr: pl.Expr) -> pl.Expr:
@@ -49,6 +64,8 @@ def value(expr: pl.Expr, dtype: pl.DataType, time: TimeText | None = None) -> pl
         return quoted(expr.dt.to_string("%H:%M:%S%.f"))
     if isinstance(dtype, (pl.Categorical, pl.Enum)):
         return text(expr.cast(pl.String))
+    if _is_native(dtype):
+        return pl.when(expr.is_not_null()).then(_encoded(expr, dtype))
     if isinstance(dtype, pl.List):
         element = value(pl.element(), _instance(dtype.inner), time)
         return pl.concat_str(pl.lit("["), expr.list.eval(element.fill_null("null")).list.join(","), pl.lit("]"))
@@ -87,17 +104,103 @@ def seconds(expr: pl.Expr) -> pl.Expr:
     )
 
 
-def obj(members: Sequence[tuple[str, pl.Expr]], always: bool = False) -> pl.Expr:
-    """The JSON object of `(key, JSON text)` members, without those that are null. `always`: the first never is."""
-    if not members:
+def member(expr: pl.Expr, dtype: pl.DataType, time: TimeText | None = None) -> Member:
+    """A value of `dtype` as a member of `obj`; see `value`."""
+    if _is_native(dtype):
+        return Native(expr, dtype)
+    return value(expr, dtype, time)
+
+
+def inner(members: Sequence[tuple[str, Member]]) -> Member:
+    """An object as a member of another, null where it has no member."""
+    natives = _natives(members)
+    if natives is None:
+        written = obj(members)
+        return pl.when(written != "{}").then(written)
+    struct = pl.struct(**{key: native.expr for key, native in natives.items()})
+    present = pl.any_horizontal(native.expr.is_not_null() for native in natives.values())
+    return Native(pl.when(present).then(struct), _struct_type(natives))
+
+
+def obj(members: Sequence[tuple[str, Member]], always: bool = False) -> pl.Expr:
+    """The JSON object of `(key, value)` members, without those that are null. `always`: the first never is."""
+    natives = _natives(members)
+    if natives is not None:
+        written = pl.struct(**{key: native.expr for key, native in natives.items()}).struct.json_encode()
+        return _without_nulls(written, _struct_type(natives), always)
+    parts = [pl.concat_str(pl.lit(f",{literal(key)}:"), _text_of(given)) for key, given in members]
+    if not parts:
         return pl.lit("{}")
-    parts = [pl.concat_str(pl.lit(f",{literal(key)}:"), json_text) for key, json_text in members]
     if always:
-        key, json_text = members[0]
-        parts[0] = pl.concat_str(pl.lit(f"{{{literal(key)}:"), json_text)
+        key, given = members[0]
+        parts[0] = pl.concat_str(pl.lit(f"{{{literal(key)}:"), _text_of(given))
         return pl.concat_str(*parts, pl.lit("}"), ignore_nulls=True)
-    inner = pl.concat_str(*parts, ignore_nulls=True).str.strip_prefix(",")
-    return pl.concat_str(pl.lit("{"), inner, pl.lit("}"))
+    joined = pl.concat_str(*parts, ignore_nulls=True).str.strip_prefix(",")
+    return pl.concat_str(pl.lit("{"), joined, pl.lit("}"))
+
+
+def _text_of(given: Member) -> pl.Expr:
+    return value(given.expr, given.dtype) if isinstance(given, Native) else given
+
+
+def _natives(members: Sequence[tuple[str, Member]]) -> dict[str, Native] | None:
+    """The members, if all may be left to polars' encoder."""
+    found = {key: given for key, given in members if isinstance(given, Native) and _PLAIN_KEY.fullmatch(key)}
+    return found if members and len(found) == len(members) else None
+
+
+def _struct_type(natives: dict[str, Native]) -> pl.Struct:
+    return pl.Struct({key: native.dtype for key, native in natives.items()})
+
+
+def _is_native(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.List):
+        return _is_native(_instance(dtype.inner))
+    if isinstance(dtype, pl.Struct):
+        return bool(dtype.fields) and all(
+            _PLAIN_KEY.fullmatch(f.name) is not None and _is_native(_instance(f.dtype)) for f in dtype.fields
+        )
+    return dtype == pl.String or isinstance(dtype, pl.Boolean) or dtype.is_integer() or dtype.is_float()
+
+
+def _encoded(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """The JSON text of a value of a native type, `null` where it is null."""
+    wrapped = pl.struct(expr.alias("x")).struct.json_encode().str.strip_prefix('{"x":').str.strip_suffix("}")
+    return _without_nulls(wrapped, dtype, always=False)
+
+
+# Keys of which `_without_nulls` is proven right.
+_PLAIN_KEY = re.compile(r"\w[\w .()-]*")
+
+
+def _without_nulls(written: pl.Expr, dtype: pl.DataType, always: bool) -> pl.Expr:
+    """Encoded values of a native type without the null members of their objects.
+
+    Within a JSON string a quote stands behind a backslash. So the first quote of `,"key":null` and `{"key":null` opens a
+    key, or closes a string; then a comma, colon or bracket would follow, with which no plain key begins.
+    """
+    first, later = [], []
+    for keys in _objects(dtype):
+        first.append(keys[0])
+        later += keys[1:]
+    if always:
+        del first[0]
+    for keys, before, after in ((later, ",", ""), (first, "{", ",?")):
+        if keys:
+            names = "|".join(pl.escape_regex(key) for key in dict.fromkeys(keys))
+            kept = before.strip(",")
+            written = written.str.replace_all(rf'{pl.escape_regex(before)}"(?:{names})":null{after}', kept)
+    return written
+
+
+def _objects(dtype: pl.DataType) -> Iterator[list[str]]:
+    """The keys of each kind of object inside values of `dtype`, the outermost first."""
+    if isinstance(dtype, pl.List):
+        yield from _objects(_instance(dtype.inner))
+    if isinstance(dtype, pl.Struct):
+        yield [f.name for f in dtype.fields]
+        for f in dtype.fields:
+            yield from _objects(_instance(f.dtype))
 
 
 def finite(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:

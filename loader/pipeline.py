@@ -21,7 +21,7 @@ from typing import Protocol
 from sqlalchemy.engine import RowMapping
 
 from loader.checkpoint import Checkpoint
-from loader.errors import Exit, Interrupted, LoaderError, SourceError, UsageError
+from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
 from loader.mapping import Mapping, StandIns, bind, read
 from loader.plan import MaxRejected, Planner, open_part
 from loader.report.totals import RunTotals, totals
@@ -207,21 +207,27 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
     error = deliver_run(
         checkpoint, targets, partial(open_part, run_folder(folder, run)), options.watch, on_rejected, options.stop_after
     )
-    now = totals(checkpoint, run)
-    status = "done"
-    if error is not None:
-        status = "interrupted" if isinstance(error, Interrupted) else "stopped"
-    elif now.pending:
-        status = "paused"
-    elif now.in_doubt:
-        status = "in_doubt"
-    finished = None if now.pending else datetime.now(UTC).isoformat(timespec="seconds")
-    # A run that was stopped with nothing left to send is as finished as any other.
-    if status in ("stopped", "interrupted") and not now.pending:
-        checkpoint.set_status(run, "in_doubt" if now.in_doubt else "done", finished, time.monotonic() - began)
-    else:
-        checkpoint.set_status(run, status, finished, time.monotonic() - began)
+    if isinstance(error, StateError) and not checkpoint.untouched(run):
+        # Exit 2 would say that nothing was sent. What is needed is the same as after an outage: mend, then run again.
+        error.exit_code = Exit.UNREACHABLE
+    try:
+        _conclude(checkpoint, run, error, time.monotonic() - began)
+    except StateError:
+        if error is None:
+            raise
     return Result(totals(checkpoint, run), [], error, bool(checkpoint.in_doubt()))
+
+
+def _conclude(checkpoint: Checkpoint, run: str, error: LoaderError | None, seconds: float) -> None:
+    """Write down how a run stands. One with nothing left to send is finished, whatever stopped it."""
+    now = totals(checkpoint, run)
+    if not now.pending:
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        checkpoint.set_status(run, "in_doubt" if now.in_doubt else "done", finished, seconds)
+    elif error is None:
+        checkpoint.set_status(run, "paused", None, seconds)
+    else:
+        checkpoint.set_status(run, "interrupted" if isinstance(error, Interrupted) else "stopped", None, seconds)
 
 
 def _targets(mapping: Mapping, checkpoint: Checkpoint, run: str) -> list[Target]:

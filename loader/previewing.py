@@ -1,4 +1,4 @@
-"""The first rows of a source with what they would become: nothing is kept, nothing is sent, no credentials are needed."""
+"""The first rows of a source and what they would become: nothing is kept or sent, no credentials are needed."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def _payloads(destination: BoundDestination, rows: pl.DataFrame, now: datetime) 
     """Row number → what the destination would get of it."""
     route, provider = destination.destination.route, destination.destination.provider
     mapped = destination.events(rows)
-    coded = encode(mapped.events, route.encode(destination.columns), route.window, "send", now)
+    policy = destination.destination.settings.late_events
+    coded = encode(mapped.events, route.encode(destination.columns), route.window, "send" if policy == "stop" else policy, now)
     found = {}
     for row, user, event in coded.events.select("row", "user", "event").iter_rows():
         found[row] = Payload(destination.destination.name, provider.name, route.body([user], [event]).decode())

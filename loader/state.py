@@ -61,7 +61,7 @@ def _who(note: Path) -> str:
 
 
 def holder(folder: Path) -> str | None:
-    """Who holds `folder` now, in words, or None. Asks without taking the lock, so that nobody finds it held by a reader."""
+    """Who holds `folder` now, in words, or None. Does not take the lock, so that nobody finds it held by a reader."""
     note = folder / "holder.json"
     try:
         found = json.loads(note.read_text())

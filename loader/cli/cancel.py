@@ -24,7 +24,8 @@ from loader.state import hold, run_folder
 
 
 @click.command(
-    "cancel", epilog=exits("0  cancelled, or nothing was pending", "2  not confirmed, or the state cannot be used", HELD)
+    "cancel",
+    epilog=exits("0  cancelled, or nothing was pending", "2  not confirmed, or the state cannot be used", HELD),
 )
 @mapping_argument()
 @click.option("--yes", is_flag=True, help="Do not ask.")

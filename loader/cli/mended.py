@@ -39,10 +39,14 @@ class Written:
 
 @dataclass(frozen=True)
 class Record:
-    """A row: each column's JSON text as it is, or, where the row is none, the `raw` line."""
+    """A row: each column's JSON text as it is, or, where the row is none, the `raw` line.
+
+    `ragged`: it has cells of `members` alone, and of `_extra`.
+    """
 
     members: dict[str, str]
     raw: str | None = None
+    ragged: bool = False
 
 
 def write(
@@ -70,10 +74,11 @@ def write(
             if record is None:
                 written.missing += 1
                 continue
-            unreadable = destination is None and reason in UNREADABLE
-            records.append(_record(record))
+            members = _members(record)
+            ragged = reason == "ragged_row" and destination is None
+            records.append(Record({}, record) if members is None else Record(members, ragged=ragged))
             written.elsewhere += destination is not None and destinations > 1
-            if unreadable:
+            if destination is None and reason in UNREADABLE:
                 written.unreadable.append(f"row {row:,} could not be read: {message}")
     source = _source(mapping)
     _complete(columns, source, records)
@@ -99,9 +104,7 @@ def _source(mapping: Path) -> SourceSettings | None:
         return None
 
 
-def _complete(
-    columns: dict[str, pl.DataType | None], source: SourceSettings | None, records: Iterable[Record]
-) -> None:
+def _complete(columns: dict[str, pl.DataType | None], source: SourceSettings | None, records: Iterable[Record]) -> None:
     """Add the columns that the plan does not tell: it kept no row, or the records hold more."""
     if not columns and source is not None and not isinstance(source, SqlSettings):
         try:
@@ -115,11 +118,6 @@ def _complete(
         for name in record.members:
             if name != EXTRA:
                 columns.setdefault(name, None)
-
-
-def _record(text: str) -> Record:
-    members = _members(text)
-    return Record({}, text) if members is None else Record(members)
 
 
 def _members(text: str) -> dict[str, str] | None:
@@ -172,9 +170,10 @@ def _write_csv(
         for record in records:
             if record.raw is not None:
                 file.write(record.raw.rstrip("\r\n") + "\n")
-            elif EXTRA in record.members:
-                extra = json.loads(record.members[EXTRA])
-                writer.writerow([*(_text(record.members.get(name)) for name in columns), *extra])
+            elif record.ragged:
+                # As ragged as it was: cells that somebody invents would hide what is to be mended.
+                known = [_text(record.members[name]) for name in columns if name in record.members]
+                writer.writerow([*known, *json.loads(record.members.get(EXTRA, "[]"))])
             else:
                 writer.writerow([_text(record.members.get(name)) for name in columns])
 

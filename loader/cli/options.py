@@ -43,5 +43,5 @@ def exits(*codes: str) -> str:
     return "\b\nExit codes:\n" + "\n".join(f"  {code}" for code in codes)
 
 
-DONE, WRONG, HELD = "0  done", "2  the command line, the mapping, the source or the state is wrong", "8  another process holds this mapping's state"
+HELD = "8  another process holds this mapping's state"
 SIGNALS = "130, 143  interrupted"

@@ -53,7 +53,7 @@ EXITS = exits(
 @state_option
 @json_option
 def command(
-    mapping: Path, sandbox: bool, again: bool, max_rejected: str | None, state: Path | None, as_json: bool
+    *, mapping: Path, sandbox: bool, again: bool, max_rejected: str | None, state: Path | None, as_json: bool
 ) -> None:
     """Stage what is new and show it; send nothing.
 
@@ -70,7 +70,10 @@ def command(
             options = pipeline.Options(progress, chosen, again=again, max_rejected=limit, stand_ins=stand_ins)
             result = pipeline.plan(mapping, options)
         if result.run.run is None:
-            show_json(result.run.as_json()) if as_json else show(summary(result.run))
+            if as_json:
+                show_json(result.run.as_json())
+            else:
+                show(summary(result.run))
             return
         folder = state_folder(mapping.absolute(), chosen)
         rates = {
@@ -92,8 +95,7 @@ def command(
 def _look(
     folder: Path, run: RunTotals, name: str, rates: dict[str, float | None]
 ) -> tuple[list[Load], dict[tuple[str, str], Example]]:
-    checkpoint = Checkpoint.find(folder)
-    assert checkpoint is not None
+    checkpoint = Checkpoint.open(folder, run.mapping)
     loads = []
     for destination in run.destinations:
         waiting = len(checkpoint.chunks_of(name, destination.name, ["pending"]))

@@ -30,7 +30,8 @@ def command(mapping: Path, number: int, sandbox: bool, as_json: bool) -> None:
     with nothing_kept(lambda: False):
         found = previewing.preview(mapping, number, stand_ins=credentials() if sandbox else None)
     if as_json:
-        show(orjson.dumps({"mapping": found.mapping, "rows": [_row(row) for row in found.rows], "filtered": found.filtered}))
+        rows = [_row(row) for row in found.rows]
+        show(orjson.dumps({"mapping": found.mapping, "rows": rows, "filtered": found.filtered}))
         return
     show(f"{report.preview(found.rows, found.filtered)}\n\nto see the whole plan:\n{command_words('plan', mapping)}")
 

@@ -148,13 +148,12 @@ class Lines(Silent):
         active = {name: d for name, d in list(self.deliveries.items()) if d.settled < d.total}
         for name, d in active.items():
             numbers = {"total": d.total, "sent": d.sent, "rejected": d.rejected, "in_doubt": d.in_doubt}
-            rate = round(d.rate(now), 1)
-            self._write(
-                f"{name} {d.words(now)}", "progress", destination=name, **numbers, retries=d.retries, events_per_second=rate
-            )
+            numbers |= {"retries": d.retries, "events_per_second": round(d.rate(now))}
+            self._write(f"{name} {d.words(now)}", "progress", destination=name, **numbers)
         if self.rows and not self.deliveries:
-            rejected = f", {self.rows_rejected:,} rejected" if self.rows_rejected else ""
-            self._write(f"{plural(self.rows, 'row')} read{rejected}", "planning", rows=self.rows, rejected=self.rows_rejected)
+            rows, rejected = self.rows, self.rows_rejected
+            words = f", {rejected:,} rejected" if rejected else ""
+            self._write(f"{plural(rows, 'row')} read{words}", "planning", rows=rows, rejected=rejected)
 
     def _write(self, text: str, event: str, **fields: Any) -> None:
         warn(log_line(event, mapping=self.mapping, **fields) if self._machine else f"{self.mapping}: {text}")

@@ -19,7 +19,7 @@ UNREADABLE = ("ragged_row", "bad_quotes", "bad_encoding", "bad_json")
 
 
 def rejections_of(checkpoint: Checkpoint, folder: Path, run: str) -> pl.DataFrame:
-    """All rejections of a run in source order: `rejection.SCHEMA`, `destination` (null: the row made no event), `record`.
+    """All rejections of a run in source order: `rejection.SCHEMA`, `destination` (null: no event was made), `record`.
 
     The record of an event that was rejected after the plan was made is null here; `with_records` finds it.
     """
@@ -44,7 +44,9 @@ def with_records(rejected: pl.DataFrame, folder: Path, run: str) -> tuple[pl.Dat
     return joined.with_columns(pl.coalesce("record", "record_kept").alias("record")).drop("record_kept"), columns
 
 
-def examples_of(checkpoint: Checkpoint, folder: Path, run: str, rejected: pl.DataFrame) -> dict[tuple[str, str], Example]:
+def examples_of(
+    checkpoint: Checkpoint, folder: Path, run: str, rejected: pl.DataFrame
+) -> dict[tuple[str, str], Example]:
     """Destination (or '') and reason → one rejection, with its file and its record."""
     chosen = first_of_each(rejected)
     shown = pl.DataFrame({"row": [example.row for example in chosen.values()]}, schema={"row": pl.UInt64()})

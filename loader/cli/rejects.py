@@ -24,7 +24,9 @@ from loader.report.words import one_line, plural
 MOST_NAMED = 20
 
 
-@click.command("rejects", epilog=exits("0  shown, or there are none", "2  there is no such run, or FILE cannot be written"))
+@click.command(
+    "rejects", epilog=exits("0  shown, or there are none", "2  there is no such run, or FILE cannot be written")
+)
 @mapping_argument()
 @run_option
 @click.option("--all", "every", is_flag=True, help="All runs, not only the newest that has rejections.")
@@ -36,7 +38,14 @@ MOST_NAMED = 20
 @state_option
 @json_option
 def command(
-    mapping: Path, run: str | None, every: bool, reason: str | None, output: Path | None, state: Path | None, as_json: bool
+    *,
+    mapping: Path,
+    run: str | None,
+    every: bool,
+    reason: str | None,
+    output: Path | None,
+    state: Path | None,
+    as_json: bool,
 ) -> None:
     """Show rejections by reason, or write the rejected rows to a file.
 
@@ -47,14 +56,17 @@ def command(
     _check_reason(reason)
     checkpoint, folder = existing(mapping, state)
     runs = runs_of(checkpoint, run)
-    if checkpoint is None:
-        runs = []
-    chosen = _chosen(checkpoint, runs, reason, newest=run is None and not every)
+    chosen = {} if checkpoint is None else _chosen(checkpoint, runs, reason, newest=run is None and not every)
+    if checkpoint is None or not chosen:
+        if as_json:
+            show_json({"mapping": mapping.stem, "rejections": []})
+        else:
+            show("no rejections" + (f" of reason {reason}" if reason else ""))
+        return
     shown: list[dict[str, Any]] = []
     texts = []
     frames: dict[str, pl.DataFrame] = {}
     for name, counts in chosen.items():
-        assert checkpoint is not None
         rejected = rejections_of(checkpoint, folder, name)
         if reason is not None:
             rejected = rejected.filter(pl.col("reason") == reason)
@@ -63,8 +75,7 @@ def command(
         texts.append(rejects(name, groups))
         frames[name] = rejected
     written = None
-    if output is not None and frames:
-        assert checkpoint is not None
+    if output is not None:
         written = write(output, mapping, checkpoint, folder, frames)
         _name_unreadable(written)
     if as_json:
@@ -72,8 +83,6 @@ def command(
         if written is not None:
             result["output"] = {"file": str(written.file), "rows": written.rows, "unreadable": len(written.unreadable)}
         show_json(result)
-    elif not texts:
-        show("no rejections" + (f" of reason {reason}" if reason else ""))
     elif written is not None:
         show(_written_words(written))
     else:
@@ -89,13 +98,12 @@ def _check_reason(reason: str | None) -> None:
 
 
 def _chosen(
-    checkpoint: Checkpoint | None, runs: list[str], reason: str | None, *, newest: bool
+    checkpoint: Checkpoint, runs: list[str], reason: str | None, *, newest: bool
 ) -> dict[str, dict[tuple[str, str], int]]:
     """Run → its rejections, counted by destination (or '') and reason; runs without any are left out."""
     found = {}
     for run in reversed(runs) if newest else runs:
-        assert checkpoint is not None
-        counts = {key: count for key, count in checkpoint.reasons_of(run).items() if reason in (None, key[1]) and count}
+        counts = {key: count for key, count in checkpoint.reasons_of(run).items() if count and reason in (None, key[1])}
         if counts:
             found[run] = counts
             if newest:
@@ -113,7 +121,7 @@ def _name_unreadable(written: Written) -> None:
 def _written_words(written: Written) -> str:
     lines = [f"{plural(written.rows, 'row')} written to {written.file}"]
     if written.unreadable:
-        lines.append(f"{plural(len(written.unreadable), 'row')} could not be read and stand there as far as they are known")
+        lines.append(f"{plural(len(written.unreadable), 'row')} could not be read; what is known of them stands there")
     if written.missing:
         lines.append(f"{plural(written.missing, 'row')} are no longer kept with the plan and are left out")
     if written.elsewhere:

@@ -26,7 +26,8 @@ MOST_RANGES = 10
 
 
 @click.command(
-    "resolve", epilog=exits("0  decided, or nothing was in doubt", "2  there is no such run, or the plan is damaged", HELD)
+    "resolve",
+    epilog=exits("0  decided, or nothing was in doubt", "2  there is no such run, or the plan is damaged", HELD),
 )
 @mapping_argument()
 @click.option("--resend", "again", is_flag=True, help="Send them again at the next run, perhaps for the second time.")
@@ -34,7 +35,7 @@ MOST_RANGES = 10
 @run_option
 @state_option
 @json_option
-def command(mapping: Path, again: bool, leave: bool, run: str | None, state: Path | None, as_json: bool) -> None:
+def command(*, mapping: Path, again: bool, leave: bool, run: str | None, state: Path | None, as_json: bool) -> None:
     """Decide about chunks in doubt.
 
     They left and their answer was never read: their events may have arrived or not. Look them up at the provider, then

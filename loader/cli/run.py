@@ -35,7 +35,7 @@ EXITS = exits(
 
 @click.command("run", epilog=EXITS)
 @mapping_argument()
-@click.option("--sandbox", is_flag=True, help="Send to the built-in stand-in, with a state that is forgotten afterwards.")
+@click.option("--sandbox", is_flag=True, help="Send to the built-in stand-in; the state is forgotten.")
 @click.option("--fault", "faults", multiple=True, metavar="SPEC", help="With --sandbox: let it fail, e.g. 429:p=0.2.")
 @again_option
 @click.option("--stop-after", type=click.IntRange(min=1), metavar="N", help="Send the first N events, then pause.")
@@ -44,6 +44,7 @@ EXITS = exits(
 @json_option
 @click.option("--quiet", is_flag=True, help="No summary and no progress; errors only.")
 def command(
+    *,
     mapping: Path,
     sandbox: bool,
     faults: tuple[str, ...],
@@ -104,7 +105,7 @@ def _text(
     error = result.error
     parts = [summary(run) for run in result.before]
     parts.append(summary(result.run, None if error is None else str(error)))
-    if server is not None:
+    if server is not None and result.run.destinations:
         parts.append(server.received([destination.provider for destination in result.run.destinations]))
     rejected = any(run.rejected for run in [result.run, *result.before])
     following = next_step(result.run, mapping, state, error, doubts_left=result.doubts_left, rejected=rejected)

@@ -13,6 +13,11 @@ from loader.sandbox.faults import KINDS
 
 _KINDS = "\b\nFaults:\n" + "\n".join(f"  {kind:<14}{what}" for kind, what in KINDS.items())
 _SELECTED = "A fault hits the requests that p=0.2 (with seed=1), first=3 or at=1,4,9 select, else every request."
+# What stands in a destination only instead of something else.
+_NOTES = {
+    ("batch", "api_key_2"): "    # a second app: api_key: {value}",
+    ("bloomreach", "api_token"): "    # public access, instead of api_key_id and api_secret: {key}: {value}",
+}
 _EXITS = exits("0  told to stop", "2  it could not start")
 
 
@@ -29,6 +34,7 @@ _EXITS = exits("0  told to stop", "2  it could not start")
 @click.option("--bloomreach-empty-properties", is_flag=True, help="Bloomreach: take events without properties.")
 @click.option("--shuffle-results", is_flag=True, help="Bloomreach: results in another order.")
 def command(
+    *,
     host: str,
     port: int,
     faults: tuple[str, ...],
@@ -64,5 +70,6 @@ def _welcome(url: str) -> str:
     lines = [f"the sandbox listens at {url}; Ctrl-C ends it. Destinations that lead there:", ""]
     for provider, values in credentials().items():
         lines += [f"  - provider: {provider}", f"    base_url: {url}"]
-        lines += [f"    {key}: {value}" for key, value in values.items()]
+        for key, value in values.items():
+            lines.append(_NOTES.get((provider, key), "    {key}: {value}").format(key=key, value=value))
     return "\n".join(lines)

@@ -57,14 +57,14 @@ def credentials() -> dict[str, dict[str, str]]:
 
 @contextlib.contextmanager
 def stand_in(*arguments: str) -> Iterator[StandIn]:
-    """Start a sandbox with these arguments of `python -m loader.sandbox`; it ends with the block, and with this process.
+    """Start a sandbox with these arguments of `python -m loader.sandbox`; it ends with the block or this process.
 
     Raises UsageError where it cannot start.
     """
     source = str(Path(loader.__file__).parents[1])
     paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "loader.sandbox", "--parent-pid-watch", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -75,8 +75,7 @@ def stand_in(*arguments: str) -> Iterator[StandIn]:
             process_group=0,
         )
         try:
-            assert process.stdout is not None
-            ready = process.stdout.readline()
+            ready = process.stdout.readline() if process.stdout else ""
             if not ready:
                 process.wait()
                 errors.seek(0)

@@ -11,7 +11,7 @@ import polars as pl
 from loader import jsontext
 from loader.convert import TimeWithoutZone
 from loader.errors import MappingError, Problem
-from loader.jsontype import JSON
+from loader.jsontype import JSON, is_json
 from loader.mapping import expressions
 from loader.mapping.document import Document, Node
 from loader.mapping.events import expression_node
@@ -189,12 +189,10 @@ def _compute(rows: pl.DataFrame, fields: Sequence[_Bound], document: Document) -
     return columns
 
 
-def _unwrapped(columns: Frame) -> Frame:
+def _unwrapped(rows: pl.DataFrame) -> pl.DataFrame:
     """JSON columns as their text: SQL computes with that."""
-    if isinstance(columns, pl.DataFrame):
-        wrapped = [name for name, dtype in columns.schema.items() if is_json(dtype)]
-        return columns.with_columns(pl.col(wrapped).ext.storage()) if wrapped else columns
-    return {name: pl.String() if is_json(dtype) else dtype for name, dtype in columns.items()}
+    wrapped = [name for name, dtype in rows.schema.items() if is_json(dtype)]
+    return rows.with_columns(pl.col(name).ext.storage() for name in wrapped) if wrapped else rows
 
 
 def _list(parts: list[pl.Series]) -> pl.Series:
@@ -207,7 +205,7 @@ def _list(parts: list[pl.Series]) -> pl.Series:
 
 
 def _one_by_one(rows: pl.DataFrame, source: _Source) -> tuple[pl.Series, pl.Series | None]:
-    if source.sql is None:
+    if source.sql is None or is_json(source.dtype):
         return rows.select(pl.col(ROW).alias(""), source.expression.alias("value")).to_series(1), None
     evaluated = evaluate(rows, source.sql, source.dtype)
     return evaluated.values, evaluated.causes
@@ -334,7 +332,11 @@ class _Binder:
             self.document.problem_in(at, finding.part, finding.offset, finding.message)
         if expression is None or findings:
             return None
-        dtype, why = expressions.type_of(expression, self.columns)
+        column = expression.meta.output_name()
+        if expression.meta.is_column() and is_json(self.columns[column]):
+            return _Source(pl.col(column).ext.to(JSON), JSON, value.expr)
+        plain = {name: pl.String() if is_json(dtype) else dtype for name, dtype in self.columns.items()}
+        dtype, why = expressions.type_of(expression, plain)
         if dtype is None:
             self.document.problem(at, f"{field.name}: {why}")
             return None

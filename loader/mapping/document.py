@@ -117,7 +117,7 @@ class Document:
             node = step(node, part) or node
         return node
 
-    def findkey_of(self, path: Sequence[str | int]) -> Node:
+    def find_key(self, path: Sequence[str | int]) -> Node:
         """The key node that `path` ends with, or the node at `path` where it is no key."""
         parent = self.find(path[:-1])
         member = parent.members.get(str(path[-1])) if path else None

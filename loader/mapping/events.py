@@ -72,7 +72,7 @@ class EventReader:
         """The provider's own fields."""
         for name, given in (block.__pydantic_extra__ or {}).items():
             if name not in provider.fields:
-                known = [*_COMMON, "ids", "properties", *provider.fields]
+                known = ["id", "user", "ids", "name", "time", "properties", *provider.fields]
                 close = near(name, known)
                 hint = f"did you mean '{close}'? " if close else ""
                 self.document.problem(

@@ -172,16 +172,15 @@ def _guessing(words: list[Token]) -> str | None:
 def _unparsable(sql: str, words: list[Token], error: BaseException) -> Finding:
     said = first_line(error)
     if match := re.match(r"unsupported function '(.*)'", said):
-        return _unknown_function(match[1], words)
+        return _unknown_function(match[1], words, sql)
     if match := re.search(r"found unexpected token '(.*)'\)", said):
         token = next((t for t in words if t.text == match[1]), Token("", "", 0))
         if match[1] in (",", ";"):
             return Finding(f"'{match[1]}' is not expected here; write one expression", token.text, token.offset)
-        hint = f"; to send this text itself write {constant(sql)}" if all(t.kind == "word" for t in words) else ""
-        return Finding(f"'{match[1]}' is not expected here{hint}", token.text, token.offset)
+        return Finding(f"'{match[1]}' is not expected here{_as_text(words, sql)}", token.text, token.offset)
     if match := re.search(r"found '(.*)' clause", said):
         token = next((t for t in words if t.text.lower() == match[1].lower()), Token("", "", 0))
-        return _reserved(token)
+        return _reserved(token, words, sql)
     if said.startswith("unable to parse"):
         return Finding(f"this is not a complete SQL expression: {_short(sql)}")
     if match := re.match(r"no function matches the given name and arguments: `(.*)`", said):
@@ -195,16 +194,21 @@ def _unparsable(sql: str, words: list[Token], error: BaseException) -> Finding:
     return Finding(f"polars does not take this expression: {said}")
 
 
-def _reserved(token: Token) -> Finding:
-    what = f"{token.text.upper()} is a word of SQL; a column of this name stands in double quotes"
+def _as_text(words: list[Token], sql: str) -> str:
+    """A hint for a text that was meant as it is."""
+    return f"; to send this text itself write {constant(sql)}" if all(t.kind == "word" for t in words) else ""
+
+
+def _reserved(token: Token, words: list[Token], sql: str) -> Finding:
+    what = f"{token.text.upper()} is a word of SQL; a column of this name stands in double quotes" + _as_text(words, sql)
     return Finding(what, token.text, token.offset)
 
 
-def _unknown_function(name: str, words: list[Token]) -> Finding:
+def _unknown_function(name: str, words: list[Token], sql: str) -> Finding:
     at = next((at for at, t in enumerate(words) if t.text.lower() == name.lower()), None)
     token = Token("", "", 0) if at is None else words[at]
     if at is not None and (at + 1 == len(words) or words[at + 1].text != "("):
-        return _reserved(token)
+        return _reserved(token, words, sql)
     if name.lower() in ELSEWHERE:
         return Finding(f"no SQL function {name}; use {ELSEWHERE[name.lower()]}", token.text, token.offset)
     close = near(name, ROW_BY_ROW)

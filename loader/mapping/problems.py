@@ -74,8 +74,11 @@ def _cut(data: Any, loc: Path) -> bool:
     return holder is not None
 
 
-def _report(error: ValidationError, model: type[BaseModel], document: Document, path: Path, extra: Collection[str]) -> None:
+def _report(
+    error: ValidationError, model: type[BaseModel], document: Document, path: Path, extra: Collection[str]
+) -> None:
     expected: dict[int, tuple[Node, list[str]]] = {}
+    told: set[int] = set()
     for detail in error.errors(include_url=False, include_input=False):
         loc, kind = (*path, *detail["loc"]), detail["type"]
         if kind == "extra_forbidden":
@@ -83,15 +86,35 @@ def _report(error: ValidationError, model: type[BaseModel], document: Document, 
             document.problem(document.find_key(loc), unknown_key(str(loc[-1]), known))
         elif kind == "missing":
             document.problem(document.find(loc[:-1]), f"'{loc[-1]}' is missing")
+        elif kind in ("union_tag_invalid", "union_tag_not_found"):
+            _report_tag(model, document, loc)
         elif kind in _EXPECTED:
             node = document.find(loc)
             words = expected.setdefault(id(node), (node, []))[1]
             if _EXPECTED[kind] not in words:
                 words.append(_EXPECTED[kind])
         else:
-            document.problem(document.find(loc), _words(detail))
+            node = document.find(loc)
+            told.add(id(node))
+            document.problem(node, _words(detail))
     for node, words in expected.values():
-        document.problem(node, f"expected {' or '.join(words)}, found {kind_of(node)}")
+        # A choice of types says both what it is not and what is wrong with it as one of them; the latter says more.
+        if id(node) not in told:
+            document.problem(node, f"expected {' or '.join(words)}, found {kind_of(node)}")
+
+
+def _report_tag(model: type[BaseModel], document: Document, loc: Path) -> None:
+    """A block whose `type` does not say what it is."""
+    field = model.model_fields[str(loc[-1])]
+    tags = [typing.get_args(one.model_fields["type"].annotation)[0] for one in _models(field.annotation)]
+    node, known = document.find(loc), ", ".join(tags)
+    given = node.get("type")
+    if given is None:
+        document.problem(node, f"'type' is missing; one of {known}")
+        return
+    close = difflib.get_close_matches(given.text, tags, 1, 0.6)
+    hint = f"did you mean '{close[0]}'?" if close else f"the types are {known}"
+    document.problem(given, f"no {loc[-1]} of type '{given.text}'; {hint}")
 
 
 def unknown_key(key: str, known: Collection[str]) -> str:
@@ -107,10 +130,6 @@ def _words(detail: ErrorDetails) -> str:
             return str(context["error"])
         case "literal_error":
             return f"expected {context['expected']}".replace("'", "")
-        case "union_tag_invalid":
-            return f"no {context['discriminator'].strip(chr(39))} '{context['tag']}'; expected {context['expected_tags']}"
-        case "union_tag_not_found":
-            return f"{context['discriminator']} is missing"
         case "greater_than_equal":
             return f"expected at least {context['ge']}"
         case "greater_than":

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from loader.errors import UsageError
 from loader.mapping import yaml
-from loader.mapping.document import Document, Node, step
+from loader.mapping.document import Document, Node, kind_of, step
 from loader.mapping.events import EventReader
 from loader.mapping.expressions import near
 from loader.mapping.language import Destination, EventValue, Mapping
@@ -100,6 +100,16 @@ def _stand_in(node: Node, provider: Provider, values: AbstractMapping[str, str],
             node.members[key] = (at, stand_in)
 
 
+def _unknown_provider(given: Node | None, name: object) -> str:
+    known = ", ".join(PROVIDERS)
+    if given is None:
+        return f"'provider' is missing; one of {known}"
+    if not isinstance(name, str):
+        return f"expected a provider's name, found {kind_of(given)}; one of {known}"
+    close = near(name, list(PROVIDERS))
+    return f"no provider '{name}'; " + (f"did you mean '{close}'?" if close else f"the providers are {known}")
+
+
 class _Reader:
     """Reads one document; problems gather in it until `mapping` raises them."""
 
@@ -153,13 +163,7 @@ class _Reader:
             return None
         name = item.get("provider")
         if not isinstance(name, str) or name not in PROVIDERS:
-            known = ", ".join(PROVIDERS)
-            if name is None:
-                document.problem(document.find((*path, "provider")), f"'provider' is missing; one of {known}")
-            else:
-                close = near(str(name), list(PROVIDERS))
-                hint = f"did you mean '{close}'?" if close else f"the providers are {known}"
-                document.problem(document.find((*path, "provider")), f"no provider '{name}'; {hint}")
+            document.problem(node.get("provider") or node, _unknown_provider(node.get("provider"), name))
             return None
         provider = PROVIDERS[name]
         own = None

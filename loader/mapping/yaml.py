@@ -203,6 +203,9 @@ class _Builder:
             message = f"duplicate key '{key.text}'; it stands on line {line} already"
             self.problems.append(Problem(self.file, key.line, key.column, message))
             return
+        if value.kind == "scalar" and value.start == value.end:
+            # Nothing was written: the place of nothing is its key.
+            value.line, value.column = key.line, key.column
         parent.members[name] = (key, value)
 
 

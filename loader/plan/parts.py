@@ -28,6 +28,9 @@ PART_SCHEMA: dict[str, pl.DataType] = {
 # `destination`: null where the row made no event at all. `record`: the row itself as a JSON object.
 REJECTION_SCHEMA: dict[str, pl.DataType] = {**SCHEMA, "destination": pl.String(), "record": pl.String()}
 
+# No space left on device, file too large, disk quota exceeded.
+_FULL = ("os error 28", "os error 27", "os error 122", "Errno 28", "Errno 27", "Errno 122")
+
 REJECTED = "_rejected"
 ROWS = "_rows"
 
@@ -52,7 +55,7 @@ def write_durably(frame: pl.DataFrame, path: Path) -> None:
         finally:
             os.close(folder)
     except (OSError, pl.exceptions.PolarsError) as error:
-        if "No space left" in str(error) or "os error 28" in str(error):
+        if any(words in str(error) for words in _FULL):
             raise StateError(f"the disk is full: {path} cannot be written. Free some space, then run again") from None
         raise StateError(f"{path} cannot be written: {error}") from None
 

@@ -74,19 +74,19 @@ class BatchSettings(DestinationSettings):
     rest_api_key: Credential = Field(description="The company's REST API key.")
 
 
-def _time_text(expr: pl.Expr) -> pl.Expr:
+def _time(expr: pl.Expr) -> jsontext.Native:
     """`YYYY-MM-ddTHH:mm:ss` in UTC, the only form that PARAMETERS shows."""
-    return jsontext.quoted(expr.dt.convert_time_zone("UTC").dt.to_string("%Y-%m-%dT%H:%M:%S"))
+    return jsontext.Native(expr.dt.convert_time_zone("UTC").dt.to_string("%Y-%m-%dT%H:%M:%S"), pl.String())
 
 
-def _attribute(key: str, dtype: pl.DataType) -> tuple[str, pl.Expr]:
-    """Key and JSON text of an attribute; times are typed by their key, `date(key)`, and read as UTC (PARAMETERS)."""
+def _attribute(key: str, dtype: pl.DataType) -> tuple[str, jsontext.Member]:
+    """Key and value of an attribute; times are typed by their key, `date(key)`, and read as UTC (PARAMETERS)."""
     column = pl.col(f"properties.{key}")
     if isinstance(dtype, pl.Date):
         column, dtype = column.cast(pl.Datetime("us", "UTC")), pl.Datetime("us", "UTC")
     if isinstance(dtype, pl.Datetime):
-        return f"date({key})", _time_text(column)
-    return key, jsontext.value(column, dtype)
+        return f"date({key})", _time(column)
+    return key, jsontext.member(column, dtype)
 
 
 def _full_name() -> pl.Expr:
@@ -122,16 +122,15 @@ class Bulk(Route):
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
         """See `Route.encode`; fields `name`, `time`, `label`, `attributes`, `tags` (PARAMETERS)."""
         attributes = {c.removeprefix("properties."): d for c, d in columns.items() if c.startswith("properties.")}
-        members = [("name", jsontext.text(_full_name()))]
+        members = [("name", jsontext.member(_full_name(), pl.String()))]
         if "time" in columns:
-            members.append(("time", _time_text(pl.col("time"))))
+            members.append(("time", _time(pl.col("time"))))
         if "label" in columns:
-            members.append(("label", jsontext.text(pl.col("label"))))
+            members.append(("label", jsontext.member(pl.col("label"), columns["label"])))
         if attributes:
-            written = jsontext.obj([_attribute(key, dtype) for key, dtype in attributes.items()])
-            members.append(("attributes", pl.when(written != "{}").then(written)))
+            members.append(("attributes", jsontext.inner([_attribute(key, dtype) for key, dtype in attributes.items()])))
         if "tags" in columns:
-            members.append(("tags", jsontext.value(pl.col("tags"), columns["tags"])))
+            members.append(("tags", jsontext.member(pl.col("tags"), columns["tags"])))
         return Encoded(
             event=jsontext.obj(members, always=True),
             user=jsontext.text(pl.col("user")),
@@ -171,14 +170,17 @@ class Bulk(Route):
 
     def body(self, users: Sequence[bytes | None], events: Sequence[bytes]) -> bytes:
         """See `Route.body`; users stand in the order of their first event, a user's events in order."""
-        groups: dict[bytes, list[bytes]] = {}
+        groups: dict[bytes, bytes] = {}
+        repeated: dict[bytes, list[bytes]] = {}
         for user, event in zip(users, events, strict=True):
             assert user is not None
             if user in groups:
-                groups[user].append(event)
+                repeated.setdefault(user, [groups[user]]).append(event)
             else:
-                groups[user] = [event]
-        return b"[%b]" % b",".join([b'{"id":%b,"events":[%b]}' % (u, b",".join(e)) for u, e in groups.items()])
+                groups[user] = event
+        for user, several in repeated.items():
+            groups[user] = b",".join(several)
+        return b'[{"id":%b]}]' % b']},{"id":'.join(map(b',"events":['.join, groups.items()))
 
     def request(self, settings: BatchSettings, body: bytes, users: Sequence[bytes | None]) -> Request:
         """See `Route.request`; the key of the app stands in the path (TRACK, Route)."""

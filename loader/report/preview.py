@@ -55,16 +55,16 @@ def pretty(text: str) -> str:
     """JSON text with line breaks and indents. Numbers keep every digit, which parsing would cost them."""
     out: list[str] = []
     depth, before = 0, ""
-    for token in _TOKEN.findall(text):
-        if token in "}]":
+    for piece in _TOKEN.findall(text):
+        if piece in "}]":
             depth -= 1
-            out.append(token if before in "{[" and before else f"\n{'  ' * depth}{token}")
+            out.append(piece if before in "{[" and before else f"\n{'  ' * depth}{piece}")
         else:
             if before in ("{", "[", ","):
                 out.append("\n" + "  " * depth)
-            out.append(": " if token == ":" else token)
-            depth += token in "{["
-        before = token
+            out.append(": " if piece == ":" else piece)
+            depth += piece in "{["
+        before = piece
     return "".join(out)
 
 
@@ -95,7 +95,8 @@ def _row(row: Row) -> str:
         if payload.body is not None:
             lines += [f"  -> {payload.destination}", _indented(pretty(payload.body), 4)]
         elif payload.rejected is not None:
-            lines.append(f"  -> {payload.destination}: rejected ({payload.rejected.reason}): {payload.rejected.message}")
+            why = payload.rejected
+            lines.append(f"  -> {payload.destination}: rejected ({why.reason}): {why.message}")
     return "\n".join(lines)
 
 

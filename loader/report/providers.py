@@ -21,7 +21,8 @@ def as_json(provider: Provider) -> dict[str, Any]:
             for name, field in _ordered(provider)
         ],
         "fields": [
-            {"name": name, "kind": field.kind, "description": field.description} for name, field in provider.fields.items()
+            {"name": name, "kind": field.kind, "description": field.description}
+            for name, field in provider.fields.items()
         ],
         "id_types": None if provider.id_types is None else list(provider.id_types),
     }
@@ -53,10 +54,15 @@ def _provider(provider: Provider) -> str:
     lines = [f"{provider.name}: {provider.title}, {provider.base_url}"]
     for number, route in enumerate(provider.routes):
         lines += ["", f"route {route.name}" + (" (default)" if number == 0 else "")]
-        rows = [(limit.what, f"{limit.value:,} {limit.unit}", limit.page, limit.read) for limit in route.limits]
-        lines += [f"  {line}" for line in table(rows, "<<<<")]
+        pages = list(dict.fromkeys((limit.page, limit.read) for limit in route.limits))
+        rows = [
+            (limit.what, f"{limit.value:,} {limit.unit}", f"[{pages.index((limit.page, limit.read)) + 1}]")
+            for limit in route.limits
+        ]
+        lines += [f"  {line}" for line in table(rows, "<<<")]
         if route.rate is None:
             lines.append("  no rate published")
+        lines += [f"  [{at}] {page}, read {read}" for at, (page, read) in enumerate(pages, 1)]
     lines += ["", "settings (* must be given)"]
     settings = [
         (("* " if field.is_required() else "  ") + name, field.description or "") for name, field in _ordered(provider)

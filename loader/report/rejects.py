@@ -64,7 +64,8 @@ def first_of_each(rejected: pl.DataFrame) -> dict[tuple[str, str], Example]:
 
     `rejected`: `rejection.SCHEMA`, and `destination` and `record` (String).
     """
-    first = rejected.sort("row", maintain_order=True).unique(["destination", "reason"], keep="first", maintain_order=True)
+    in_order = rejected.sort("row", maintain_order=True)
+    first = in_order.unique(["destination", "reason"], keep="first", maintain_order=True)
     return {
         (row["destination"] or "", row["reason"]): Example(
             row["row"], row["field"], row["value"], row["message"], row["record"]
@@ -83,7 +84,9 @@ def rejects(run: str, groups: Sequence[Group]) -> str:
     """All groups of one run."""
     parts = [f"run {run}: {plural(sum(group.count for group in groups), 'rejection')}"]
     for group in groups:
-        what = plural(group.count, "row") if not group.destination else f"{plural(group.count, 'event')} to {group.destination}"
+        what = plural(group.count, "row")
+        if group.destination:
+            what = f"{plural(group.count, 'event')} to {group.destination}"
         lines = [f"{group.reason}: {what}", f"  {group.meaning}"]
         if group.example is not None:
             example = group.example

@@ -40,7 +40,7 @@ def status(history: History) -> str:
     for run in history.runs:
         word = "under way" if history.holder and run.pending else STATUS.get(run.status, run.status)
         lines += ["", f"{run.run}  {run.created}  {word}"]
-        rows = [("rows", _counts(read=run.rows.read, filtered=run.rows.filtered, rejected=run.rows.rejected, events=run.rows.events))]
+        rows = [("rows", _counts(**vars(run.rows)))]
         for d in run.destinations:
             e = d.events
             counts = {"already delivered": e.already_delivered, "rejected": e.rejected, "sent": e.sent}

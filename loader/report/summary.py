@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from loader.errors import Exit, LoaderError
@@ -44,23 +44,23 @@ def summary(run: RunTotals, stopped: str | None = None) -> str:
 
 def equations(run: RunTotals) -> list[str]:
     """Rows and events as sums that a person can check."""
-    rows = [("rows", run.rows.read, run.rows.filtered, run.rows.rejected, run.rows.events)]
-    events = [
-        (d.name, e.total, e.already_delivered, e.rejected, e.sent, e.in_doubt, e.pending)
+    rows = {"rows": (run.rows.read, run.rows.filtered, run.rows.rejected, run.rows.events)}
+    events = {
+        d.name: (e.total, e.already_delivered, e.rejected, e.sent, e.in_doubt, e.pending)
         for d in run.destinations
         for e in [d.events]
-    ]
-    width = max(len(line[0]) for line in [*rows, *events])
+    }
+    width = max(len(name) for name in [*rows, *events])
     found = [_sums(width, ("read", "filtered", "rejected", "events"), rows)]
     if events:
         found.append(_sums(width, ("events", "already delivered", "rejected", "sent", "in doubt", "pending"), events))
     return found
 
 
-def _sums(width: int, names: tuple[str, ...], lines: list[tuple[str | int, ...]]) -> str:
+def _sums(width: int, names: Sequence[str], lines: Mapping[str, Sequence[int]]) -> str:
     signs = ["", "=", *["+"] * (len(names) - 2)]
-    cells = [["", *names]] + [[str(line[0]), *(f"{number:,}" for number in line[1:])] for line in lines]
-    widths = [max(width, 0), *(max(len(row[at]) for row in cells) for at in range(1, len(names) + 1))]
+    cells = [["", *names], *([name, *(f"{number:,}" for number in numbers)] for name, numbers in lines.items())]
+    widths = [width, *(max(len(row[at]) for row in cells) for at in range(1, len(names) + 1))]
     written = []
     for row in cells:
         text = f"{row[0]:<{widths[0]}}  "

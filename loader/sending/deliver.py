@@ -15,7 +15,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -97,6 +97,8 @@ class Delivery:
         self._target, self._journal, self._client = target, journal, client
         self._open_part, self._part_starts = open_part, part_starts
         self._progress, self._on_rejected = progress, on_rejected
+        values = [getattr(target.settings, name) for name in target.provider.secrets]
+        self._secrets = [value.get_secret_value() for value in values if value is not None]
         self._pacer = Pacer(target.settings.rate or target.route.rate)
         self._busy: Counter[bytes | None] = Counter()
         self._freed = asyncio.Condition()
@@ -235,7 +237,15 @@ class Delivery:
             return Receipt(Outcome.NOT_TAKEN, message=str(error))
         except NoAnswer as error:
             return Receipt(Outcome.IN_DOUBT, message=str(error))
-        return target.route.read(answer, piece.rows)
+        receipt = target.route.read(answer, piece.rows)
+        # Some servers repeat the request's path or headers in an error; keys must not reach the checkpoint that way.
+        refused = {at: self._without_secrets(words) for at, words in receipt.refused.items()}
+        return replace(receipt, message=self._without_secrets(receipt.message), refused=refused)
+
+    def _without_secrets(self, words: str) -> str:
+        for secret in self._secrets:
+            words = words.replace(secret, "***")
+        return words
 
     def _drop_too_old(self, piece: _Piece) -> list[Change]:
         """Reject the events that have left the provider's window since the plan was made."""

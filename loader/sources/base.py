@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,9 @@ from loader.settings import CursorValue
 
 # Rows of a frame, about. Nothing that comes out of a source may depend on it.
 FRAME_ROWS = 20_000
+
+# Bytes that were no text, as Python escapes them (halves of characters).
+HALVES = re.compile("[\ud800-\udfff]")
 
 RECORDS: dict[str, pl.DataType] = {"row": pl.UInt64(), "record": pl.String()}
 
@@ -124,7 +128,9 @@ def check_names(names: Sequence[str], where: str, way_out: str) -> None:
     for index, name in enumerate(names):
         first = names.index(name)
         if first != index:
-            raise SourceError(f"{where} has two columns named '{name}' (columns {first + 1} and {index + 1}); {way_out}")
+            raise SourceError(
+                f"{where} has two columns named '{name}' (columns {first + 1} and {index + 1}); {way_out}"
+            )
     if rejection.ROW in names:
         raise SourceError(f"{where} has a column named '{rejection.ROW}', which numbers the rows here; {way_out}")
 
@@ -171,13 +177,14 @@ class Rejects:
 
 
 def printable(text: str) -> str:
-    """`text` without halves of characters, which no UTF-8 can hold."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """`text` with bytes that were no text written out, such as \\udce9; no UTF-8 can hold them."""
+    return HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def jsonish(row: object) -> str:
     """JSON text of a rejected row; what JSON does not know becomes text."""
-    return printable(json.dumps(row, ensure_ascii=False, default=str))
+    text = json.dumps(row, ensure_ascii=False, default=str)
+    return HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)
 
 
 def record_texts(rows: pl.DataFrame) -> pl.DataFrame:

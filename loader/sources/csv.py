@@ -23,12 +23,11 @@ from loader.errors import SourceError
 from loader.rejection import ROW
 from loader.settings import CsvSettings, CursorValue
 from loader.sources import files
-from loader.sources.base import Frame, Input, Rejects, check_names, jsonish, numbered, sizes
+from loader.sources.base import HALVES, Frame, Input, Rejects, check_names, jsonish, numbered, sizes
 from loader.sources.csv_text import Grammar, Record, Unfinished
 from loader.sources.cursor import Watch
 from loader.sources.typed import Finish, decimal_scale, dtype_of, wanted_types
 
-_HALVES = re.compile("[\ud800-\udfff]")
 _SWAP = bytes.maketrans(b"\r\n", b"\n\r")
 
 
@@ -127,8 +126,10 @@ class CsvSource:
                 if len(given) != len(names):
                     raise SourceError(f"`columns` names {len(given)} columns, but {where} has {len(names)}")
                 names, where = list(given), "`columns`"
-            elif any(_HALVES.search(name) for name in names):
-                raise SourceError(f"{where} is not {self._settings.encoding}; {_other_encoding(self._settings.encoding)}")
+            elif any(HALVES.search(name) for name in names):
+                raise SourceError(
+                    f"{where} is not {self._settings.encoding}; {_other_encoding(self._settings.encoding)}"
+                )
         check_names(names, where, "give each its own name with `columns`")
         return names
 
@@ -170,7 +171,7 @@ class CsvSource:
     def _slowly(self, file: Input, chunks: _Chunks, names: list[str], row: int) -> _Block:
         """The complete records of what is read, one by one."""
         text = _text(chunks.buffer)
-        sound = _HALVES.search(text) is None
+        sound = HALVES.search(text) is None
         good: list[list[str]] = []
         numbers: list[int] = []
         rejects = Rejects()
@@ -183,7 +184,7 @@ class CsvSource:
             end = record.end
             if len(names) > 1 and len(record.cells) == 1 and not record.raw.strip(" "):
                 continue
-            if len(record.cells) == len(names) and not record.misquoted and (sound or not _HALVES.search(record.raw)):
+            if len(record.cells) == len(names) and not record.misquoted and (sound or not HALVES.search(record.raw)):
                 good.append(record.cells)
                 numbers.append(row)
             else:
@@ -211,8 +212,10 @@ class CsvSource:
                 message += f"; {_NO_QUOTES}"
             rejects.add(row, "ragged_row", message, text)
             return
-        column, cell = next((name, cell) for name, cell in zip(names, cells, strict=True) if _HALVES.search(cell))
-        message = f"{line}column '{column}' is not {self._settings.encoding}; {_other_encoding(self._settings.encoding)}"
+        column, cell = next((name, cell) for name, cell in zip(names, cells, strict=True) if HALVES.search(cell))
+        message = (
+            f"{line}column '{column}' is not {self._settings.encoding}; {_other_encoding(self._settings.encoding)}"
+        )
         rejects.add(row, "bad_encoding", message, text, field=column, value=cell)
 
     def _cells(self, rows: pl.DataFrame, names: list[str], swapped: bool, *, empty: bool) -> pl.DataFrame:
@@ -246,7 +249,7 @@ class _Chunks:
         self.final = False
         self.swapped = False
         self._file = file
-        self._content = content
+        self._content = files.Text(file, content, encoding)
         self._size = size
         self._start = True
         self._encoding = encoding
@@ -263,25 +266,33 @@ class _Chunks:
         """Read on: one block more in the buffer, or the end of the file."""
         if self.final:
             return
-        more = self._content.read(self._size)
-        self.final = not more
+        more = self._read()
         if self._start:
-            files.check_text(self._file.path, more, encoding=self._encoding)
-        if self._decoder is not None:
-            try:
-                text = self._decoder.decode(more, self.final)
-            except UnicodeError as error:
-                line = self.line + self.buffer.count(b"\n")
-                raise SourceError(
-                    f"{self._file.path}, after line {line}: the bytes are not {self._encoding} ({error}); "
-                    f"{_other_encoding(self._encoding)}"
-                ) from None
-            more = text.encode("utf-8", "surrogatepass")
-        if self._start and more:
             more = more.removeprefix(files.BOM)
-            self.swapped = b"\r" in more and b"\n" not in more and more.strip(b"\r") != b""
+            # The first line's end tells what ends the others; a carriage return may have a line feed behind it.
+            while (
+                not self.final and b"\n" not in more and b"\r" not in more[:-1] and len(more) <= files.MAX_RECORD_BYTES
+            ):
+                more += self._read()
+            first = re.search(rb"\r\n?|\n", more)
+            self.swapped = first is not None and first[0] == b"\r"
             self._start = False
         self.buffer += more.translate(_SWAP) if self.swapped else more
+
+    def _read(self) -> bytes:
+        more = self._content.read(self._size)
+        self.final = not more
+        if self._decoder is None:
+            return more
+        try:
+            text = self._decoder.decode(more, self.final)
+        except UnicodeError as error:
+            line = self.line + self.buffer.count(b"\n")
+            raise SourceError(
+                f"{self._file.path}, after line {line}: the bytes are not {self._encoding} ({error}); "
+                f"{_other_encoding(self._encoding)}"
+            ) from None
+        return text.encode("utf-8", "surrogatepass")
 
     def take(self, size: int) -> None:
         """Drop `size` bytes from the front of the buffer."""
@@ -306,12 +317,11 @@ def _encoding(name: str) -> tuple[str, bool]:
     """The codec's own name, and whether a byte that does not fit can be told from its neighbours."""
     try:
         codec = codecs.lookup(name).name
-        b"".decode(codec)
-    except LookupError:
+        every = bytes(range(256)).decode(codec, "replace")
+    except (LookupError, UnicodeError):
         close = difflib.get_close_matches(name.lower().replace("-", "_"), encodings.aliases.aliases, n=1)
         hint = f"did you mean '{close[0]}'?" if close else "common ones are utf-8, latin-1, cp1252, utf-16"
         raise SourceError(f"`encoding: {name}` is not known; {hint}") from None
-    every = bytes(range(256)).decode(codec, "replace")
     single = len(every) == 256 and every[:128].isascii()
     return codec, single or codec in ("utf-8", "utf-8-sig")
 

@@ -46,13 +46,15 @@ class Grammar:
         self._quote = b"" if quote is None else quote.encode()
         s, q = re.escape(separator), "" if quote is None else re.escape(quote)
         self._unquoted = re.compile(f"[^{s}\n]*+")
-        self._quoted = re.compile(f"{q}([^{q}]*+(?:{q}{q}[^{q}]*+)*+){q}") if quote else None
+        self._quoted = re.compile(f"{q}([^{q}]*+(?:{q}{q}[^{q}]*+)*+){q}" if quote else "(?!)")
         bs, bq = re.escape(self._sep), re.escape(self._quote)
-        # Text in which each quote belongs to a whole quoted cell; matched at once, for a match a cell costs four times more.
+        # Text in which each quote belongs to a whole quoted cell. One match, as a match a cell costs four times more.
         self._paired = re.compile(
-            b"(?:[^%(q)b]*+(?<=[%(s)b\n])%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+%(q)b(?![^%(s)b\r\n]))*+[^%(q)b]*+\\Z"
+            b"(?!)"
+            if not quote
+            else b"(?:[^%(q)b]*+(?<=[%(s)b\n])%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+%(q)b(?![^%(s)b\r\n]))*+[^%(q)b]*+\\Z"
             % {b"q": bq, b"s": bs}
-        ) if quote else None
+        )
 
     def cut(self, buffer: bytes) -> int:
         """Where the last record that is complete ends, if quotes come in pairs; 0 where there is none."""
@@ -71,6 +73,8 @@ class Grammar:
 
         None where it is not proven that polars reads the block as the grammar says.
         """
+        # At the end of its input polars takes a last separator for nothing.
+        block = block if block.endswith(b"\n") else block + b"\n"
         if not self._plain or b"\0" in block or block.startswith(b"\xef\xbb\xbf"):
             return None
         if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
@@ -80,8 +84,8 @@ class Grammar:
                 block.decode()
             except UnicodeDecodeError:
                 return None
-        quoted = self._paired is not None and self._quote in block
-        if quoted and (self._paired is None or self._paired.match(b"\n" + block) is None):
+        quoted = self._quote in block if self._quote else False
+        if quoted and self._paired.match(b"\n" + block) is None:
             return None
         try:
             rows = pl.read_csv(
@@ -93,14 +97,14 @@ class Grammar:
             )
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             return None
-        inside = rows.select(pl.sum_horizontal(pl.all().str.count_matches(self.separator, literal=True).sum())).item() if quoted else 0
+        inside = _occurrences(rows, self.separator) if quoted else 0
         # Polars raises where a record has too many cells, so that as many separators as are needed in all
         # mean that no record has too few.
-        if columns > 1 and block.count(self._sep) - inside != rows.height * (columns - 1):
+        if block.count(self._sep) - inside != rows.height * (columns - 1):
             return None
-        lines = block.count(b"\n") + (not block.endswith(b"\n"))
+        lines = block.count(b"\n")
         if lines != rows.height and quoted:
-            lines -= rows.select(pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True).sum())).item()
+            lines -= _occurrences(rows, "\n")
         return rows if lines == rows.height else None
 
     def records(self, text: str, final: bool) -> Iterator[Record | Unfinished]:
@@ -116,7 +120,7 @@ class Grammar:
             end = size if end < 0 else end
             raw = text[at:end].removesuffix("\r")
             record: Record | Unfinished
-            if quote is None or quote not in raw:
+            if not quote or quote not in raw:
                 record = Record(end + 1, line, raw.split(separator), raw, False)
             else:
                 record = self._quoted_record(text, at, line, final)
@@ -127,18 +131,17 @@ class Grammar:
             at = record.end
 
     def _quoted_record(self, text: str, start: int, line: int, final: bool) -> Record | Unfinished:
-        assert self.quote is not None
-        assert self._quoted is not None
+        quote = self.quote or ""
         cells: list[str] = []
         at, size = start, len(text)
         while True:
-            if text.startswith(self.quote, at):
+            if text.startswith(quote, at):
                 opened = line + text.count("\n", start, at)
                 cell = self._quoted.match(text, at)
                 # A quote at the very end may be the first of a doubled one.
                 if cell is None or (not final and size - cell.end() < 2):
                     return Unfinished(opened)
-                cells.append(cell[1].replace(self.quote * 2, self.quote))
+                cells.append(cell[1].replace(quote * 2, quote))
                 end = cell.end()
                 if text.startswith("\r\n", end) or (end == size - 1 and text[end] == "\r"):
                     end += 1
@@ -151,12 +154,15 @@ class Grammar:
                     return Record(stop + 1, line, cells[:-1], text[start:stop].removesuffix("\r"), True)
             else:
                 plain = self._unquoted.match(text, at)
-                assert plain is not None
-                end = plain.end()
+                end = at if plain is None else plain.end()
                 if end == size and not final:
                     return Unfinished(None)
-                value = plain[0]
+                value = text[at:end]
                 cells.append(value if end < size and text[end] == self.separator else value.removesuffix("\r"))
             if end >= size or text[end] == "\n":
                 return Record(end + 1, line, cells, text[start:end].removesuffix("\r"), False)
             at = end + 1
+
+
+def _occurrences(rows: pl.DataFrame, text: str) -> int:
+    return int(rows.select(pl.sum_horizontal(pl.all().str.count_matches(text, literal=True).sum())).item())

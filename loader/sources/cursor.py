@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from math import ceil
 from zoneinfo import ZoneInfo
@@ -52,7 +52,9 @@ class Watch:
             self.highest = top
         failed = None
         if values.null_count():
-            failed = reject(rows, values.is_null(), "missing_cursor", self.column, f"the cursor's column '{self.column}' is null")
+            failed = reject(
+                rows, values.is_null(), "missing_cursor", self.column, f"the cursor's column '{self.column}' is null"
+            )
         if not self._filters or self.floor is None:
             return rows, 0, failed
         taken = (values > pl.Series([self.floor], dtype=self._dtype)).fill_null(value=True)
@@ -113,14 +115,16 @@ def _time(value: CursorValue, dtype: pl.Datetime, timezone: str | None, wrong: S
         return time if time.tzinfo is None else _utc(time)
     if timezone is None:
         here, there = ("no zone", "one") if time.tzinfo is None else ("a zone", "none")
-        raise SourceError(f"the cursor's value '{value}' has {here}, its column has {there}; name the zone with `timezone:`")
+        raise SourceError(
+            f"the cursor's value '{value}' has {here}, its column has {there}; name the zone with `timezone:`"
+        )
     if time.tzinfo is None:
         return _utc(time.replace(tzinfo=ZoneInfo(timezone)))
     return time.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
 
 
 def _utc(time: datetime) -> datetime:
-    return time.astimezone(convert.UTC)
+    return time.astimezone(UTC)
 
 
 def _less(value: CursorValue, lag: float, column: str) -> CursorValue:
@@ -141,5 +145,3 @@ def _python(value: object) -> CursorValue | None:
     if isinstance(value, datetime) and value.tzinfo is not None:
         return _utc(value)
     return value  # type: ignore[return-value]
-
-

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from loader.errors import SourceError
 from loader.sources.base import Input, unreadable
@@ -108,9 +108,9 @@ def _unpacked(raw: IO[bytes]) -> IO[bytes]:
     head = raw.read(4)
     raw.seek(0)
     if head.startswith(_GZIP):
-        return gzip.GzipFile(fileobj=raw)
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
     if head.startswith(_ZSTD):
-        return zstd.ZstdFile(raw)
+        return cast("IO[bytes]", zstd.ZstdFile(raw))
     return raw
 
 
@@ -130,15 +130,28 @@ def check_text(path: str, head: bytes, *, encoding: str | None) -> None:
         raise SourceError(f"{path} looks like UTF-16; {way_out}")
 
 
+class Text:
+    """The content of a text file from behind its byte order mark; `read` as of a file."""
+
+    def __init__(self, file: Input, content: IO[bytes], encoding: str | None) -> None:
+        head = content.read(4096)
+        check_text(file.path, head, encoding=encoding)
+        self._head = head.removeprefix(BOM)
+        self._content = content
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most `size`; none at the end."""
+        part, self._head = self._head[:size], self._head[size:]
+        return part or self._content.read(size)
+
+
 def line_blocks(file: Input) -> Iterator[tuple[bytes, int]]:
     """The lines of `file` in blocks of whole lines, each with the number of its first line; without the BOM."""
-    with opened(file) as content:
+    with opened(file) as raw:
+        content = Text(file, raw, None)
         rest = b""
         line = 1
         while more := content.read(BLOCK_BYTES):
-            if line == 1 and not rest:
-                check_text(file.path, more, encoding=None)
-                more = more.removeprefix(BOM)
             cut = more.rfind(b"\n") + 1
             if not cut:
                 rest += more

@@ -20,9 +20,7 @@ from loader.jsontype import JSON, is_json
 
 # A number that may not be printed as it was read: more digits than a float holds, an exponent, zeros at the end, or
 # more than 64 bits. Strings may match as well: that costs time, nothing else. (A pattern for polars.)
-_SUSPECT = (
-    r"[:,\[ \t]-?(?:[0-9][0-9.]{16}|0\.0000|[0-9]+(?:\.[0-9]+)?[eE]|[0-9]+\.[0-9]+0(?:[,}\] \t\r]|$))"
-)
+_SUSPECT = r"[:,\[ \t]-?(?:[0-9][0-9.]{16}|0\.0000|[0-9]+(?:\.[0-9]+)?[eE]|[0-9]+\.[0-9]+0(?:[,}\] \t\r]|$))"
 
 _MAX_DEPTH = 20
 _MAX_MEMBERS = 300
@@ -102,8 +100,7 @@ def dump(value: object) -> str:
     return orjson.dumps(value, default=_fragment, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
 
 
-def _fragment(value: object) -> orjson.Fragment:
-    assert isinstance(value, Digits)
+def _fragment(value: Digits) -> orjson.Fragment:
     return orjson.Fragment(str(value))
 
 

@@ -73,10 +73,7 @@ class JsonlSource:
             for block, line in files.line_blocks(file):
                 rows = None if exact or (file.path, line) not in self._plain else self._fast(block)
                 rejects = Rejects()
-                if rows is None:
-                    rows = self._slowly(block, line, row, rejects)
-                else:
-                    rows = numbered(rows, None, row)
+                rows = self._slowly(block, line, row, rejects) if rows is None else numbered(rows, None, row)
                 count = rows.height + len(rejects)
                 rejected, records = rejects.frames()
                 for offset, length in sizes(count) if count else ():
@@ -101,8 +98,8 @@ class JsonlSource:
                     plain = False
                     continue
                 keys += root.see(value, (row, first + offset, file.path))
-                for name in scales:
-                    scales[name] = max(scales[name], text_scale(json_shape.text(value.get(name)) or ""))
+                for name, scale in scales.items():
+                    scales[name] = max(scale, text_scale(json_shape.text(value.get(name)) or ""))
             # As many keys as there are in the objects that were read: no key stands twice in one.
             if plain and block.count(b'":') == keys:
                 self._plain.add((file.path, first))
@@ -112,11 +109,14 @@ class JsonlSource:
         if name in self._types:
             if self._needs_text(name):
                 return pl.String()
-            return pl.Float64() if self._types[name] == "number" and shape.kinds.keys() <= {int, float} else shape.dtype()
+            return (
+                pl.Float64() if self._types[name] == "number" and shape.kinds.keys() <= {int, float} else shape.dtype()
+            )
         conflict = shape.conflict()
         if conflict is not None and (used is None or name in used):
             raise SourceError(
-                f"the column '{name}' holds {conflict}; write `types: {{{name}: text}}` under `source:` to take all as text"
+                f"the column '{name}' holds {conflict}; "
+                f"write `types: {{{name}: text}}` under `source:` to take all as text"
             )
         return shape.dtype()
 
@@ -159,5 +159,3 @@ class JsonlSource:
         if name in self._types and dtype == pl.Float64:
             return pl.Series(name, [None if value is None else float(value) for value in values], pl.Float64)
         return json_shape.series(name, values, dtype)
-
-

@@ -88,7 +88,9 @@ def _schema(file: Input) -> dict[str, pl.DataType]:
 
 def _damaged(file: Input, error: BaseException) -> SourceError:
     words = str(error).strip().splitlines()
-    return SourceError(f"{file.path} is not a Parquet file, or it is damaged: {words[0] if words else type(error).__name__}")
+    return SourceError(
+        f"{file.path} is not a Parquet file, or it is damaged: {words[0] if words else type(error).__name__}"
+    )
 
 
 def _same_schema(first: Input, schema: dict[str, Any], other: Input, others: dict[str, Any]) -> None:

@@ -17,9 +17,9 @@ from sqlalchemy.pool import NullPool
 
 from loader import rejection
 from loader.errors import SourceError
-from loader.settings import CursorValue, SqlSettings
+from loader.settings import Cursor, CursorValue, SqlSettings
 from loader.sources import base
-from loader.sources.base import Frame, Input, check_names, nearest, numbered, record_texts
+from loader.sources.base import Frame, Input, check_names, nearest, numbered
 from loader.sources.cursor import Watch
 from loader.sources.sql_databases import DATABASES, Query, Sqlite, unknown_type
 from loader.sources.sql_types import Column, series
@@ -69,17 +69,18 @@ class SqlSource:
         """See `Source`. Read a second time, the query runs a second time."""
         if self._result is None:
             self._open()
-        assert self._result is not None
         row = 1
         try:
-            for rows in self._result.partitions(base.FRAME_ROWS):
-                frame = self._frame(rows, row)
-                yield frame
+            for rows in self._partitions():
+                yield self._frame(rows, row)
                 row += len(rows)
         except _FAILURES as error:
             raise SourceError(f"{self._where}: the query failed after {row - 1} rows: {self._words(error)}") from None
         finally:
             self.close()
+
+    def _partitions(self) -> Iterator[Sequence[sa.Row[Any]]]:
+        return iter(()) if self._result is None else self._result.partitions(base.FRAME_ROWS)
 
     def _frame(self, values: Sequence[sa.Row[Any]], row: int) -> Frame:
         columns, bad = [], []
@@ -94,10 +95,11 @@ class SqlSource:
         rows = numbered(pl.DataFrame(columns), None, row)
         if not bad:
             return self._finish.frame(rows, None, None, None)
-        rejected = pl.concat([_rejections(rows, *failed) for failed in bad]).unique("row", keep="first", maintain_order=True)
-        mask = rows[rejection.ROW].is_in(rejected["row"].implode())
-        originals = rows.with_columns(cells.alias(name) for name, cells, _ in bad).filter(mask)
-        return self._finish.frame(rows.filter(~mask), rejected, record_texts(originals), None)
+        rejected = pl.concat([_rejections(rows, *failed) for failed in bad]).unique(
+            "row", keep="first", maintain_order=True
+        )
+        originals = rows.with_columns(cells.alias(name) for name, cells, _ in bad)
+        return self._finish.frame(rows, rejected, None, None, raw=originals)
 
     def _misfit(self, column: Column, cells: Sequence[Any], row: int) -> SourceError:
         for offset, cell in enumerate(cells):
@@ -105,8 +107,8 @@ class SqlSource:
                 series(column, [cell])
             except _MISFITS:
                 return SourceError(
-                    f"the column '{column.name}' is of type {column.dtype}, but row {row + offset} holds {str(cell)[:100]!r} "
-                    f"({type(cell).__name__}); make it one type in the query, such as CAST({column.name} AS TEXT)"
+                    f"the column '{column.name}' is of type {column.dtype}, but row {row + offset} holds "
+                    f"{str(cell)[:100]!r} ({type(cell).__name__}); make it one type in the query, such as CAST({column.name} AS TEXT)"
                 )
         return SourceError(f"the column '{column.name}' cannot be read as {column.dtype}; CAST it in the query")
 
@@ -114,14 +116,23 @@ class SqlSource:
         try:
             url = sa.make_url(self._settings.url.get_secret_value())
         except (SQLAlchemyError, ValueError):
-            raise SourceError("`url` is not a database URL; write one such as postgresql://user:password@host/database") from None
+            raise SourceError(
+                "`url` is not a database URL; write one such as postgresql://user:password@host/database"
+            ) from None
         shown = url.set(query={}).render_as_string(hide_password=True)
         database, _, driver = url.drivername.partition("+")
         if database not in DATABASES:
-            raise SourceError(f"{shown}: '{database}' is not read here; there are postgresql, mysql, mariadb and sqlite")
+            raise SourceError(
+                f"{shown}: '{database}' is not read here; there are postgresql, mysql, mariadb and sqlite"
+            )
         kind = DATABASES[database]()
         secrets = [str(url.password)] if url.password else []
-        secrets += [value for key, values in url.query.items() if "pass" in key for value in ([values] if isinstance(values, str) else values)]
+        secrets += [
+            value
+            for key, values in url.query.items()
+            if "pass" in key
+            for value in ([values] if isinstance(values, str) else values)
+        ]
         try:
             url, arguments = kind.prepare(url)
             if driver and driver != url.get_driver_name():
@@ -141,14 +152,17 @@ class SqlSource:
                 raise SourceError("`params` names `cursor`, which `cursor:` gives already")
             if "cursor" not in names:
                 raise SourceError(
-                    f"the query does not use :cursor; add a condition such as WHERE {self._settings.cursor.column} > :cursor"
+                    "the query does not use :cursor; add a condition such as "
+                    f"WHERE {self._settings.cursor.column} > :cursor"
                 )
             if self._stored is None and self._settings.cursor.initial is None:
                 raise SourceError("the first run needs to know where to start; write `initial` under `cursor:`")
             given["cursor"] = None
         for name in sorted(names - given.keys()):
             if name == "cursor":
-                raise SourceError("the query uses :cursor; write `cursor:` with its `column` and `initial` under `source:`")
+                raise SourceError(
+                    "the query uses :cursor; write `cursor:` with its `column` and `initial` under `source:`"
+                )
             raise SourceError(
                 f"the query uses :{name}, but `params` does not give it; {nearest(name, given) if given else 'it gives none'} "
                 f"(a colon that means no parameter is written \\:)"
@@ -181,7 +195,7 @@ class SqlSource:
             start = self._stored if self._stored is not None else settings.initial
             if isinstance(self._database, Sqlite) and settings.column in columns and start is not None:
                 columns[settings.column] = unknown_type(start)
-            watch = self._watching(columns)
+            watch = self._watching(settings, columns)
             self._query.params["cursor"] = self._database.bound(watch.floor)
         self._result = self._execute(connection)
         self._columns = self._database.columns(connection, self._result, self._query)
@@ -190,12 +204,11 @@ class SqlSource:
         if settings is not None:
             known = next((c for c in self._columns if c.name == settings.column and c.kind != "nothing"), None)
             # SQLite's columns have a type only where they have values.
-            self._watch = watch if known is None else self._watching(self.columns)
+            self._watch = watch if known is None else self._watching(settings, self.columns)
         self._finish = Finish(self.columns, {}, self._timezone, self._watch)
 
-    def _watching(self, columns: dict[str, pl.DataType]) -> Watch:
-        assert self._settings.cursor is not None
-        return Watch(self._settings.cursor, columns, self._stored, self._timezone, filters=False)
+    def _watching(self, settings: Cursor, columns: dict[str, pl.DataType]) -> Watch:
+        return Watch(settings, columns, self._stored, self._timezone, filters=False)
 
     def _execute(self, connection: sa.Connection) -> sa.CursorResult[Any]:
         streaming = connection.execution_options(stream_results=True, max_row_buffer=base.FRAME_ROWS)
@@ -254,5 +267,10 @@ def _rejections(rows: pl.DataFrame, name: str, cells: pl.Series, failures: pl.Se
     reason = str(failures.drop_nulls()[0])
     message = f"column '{name}': '{{value}}': {rejection.REASONS[reason]}"
     return rejection.reject(
-        rows.select(rejection.ROW, cells.alias("_value")), failures.is_not_null(), reason, name, message, pl.col("_value")
+        rows.select(rejection.ROW, cells.alias("_value")),
+        failures.is_not_null(),
+        reason,
+        name,
+        message,
+        pl.col("_value"),
     )

@@ -39,6 +39,8 @@ from loader.jsontype import DIGITS, JSON
 from loader.settings import CursorValue
 from loader.sources.sql_types import Column, Kind
 
+# Floating point numbers hold all integers up to here.
+_EXACT = 2**53
 _NAIVE = pl.Datetime("us")
 
 
@@ -60,7 +62,6 @@ class Database:
         """The columns of `result`, the running execution of `query`."""
         raise NotImplementedError
 
-
     def bound(self, value: CursorValue | None) -> CursorValue | None:
         """`value` as the driver takes it for `:cursor`."""
         return value
@@ -80,10 +81,10 @@ class Postgres(Database):
     extra = "postgres"
     # What the database prints is exact, what psycopg would make of it is not always (or is an error).
     _as_text = (
-        "numeric json jsonb timestamp timestamptz date time timetz interval uuid inet cidr record "
-        "int4range int8range numrange daterange tsrange tstzrange "
-        "int4multirange int8multirange nummultirange datemultirange tsmultirange tstzmultirange"
-    ).split()
+        *("numeric", "json", "jsonb", "date", "time", "timetz", "timestamp", "timestamptz", "interval"),
+        *("uuid", "inet", "cidr", "record"),
+        *(f"{kind}{many}range" for kind in ("int4", "int8", "num", "date", "ts", "tstz") for many in ("", "multi")),
+    )
     _plain: Mapping[str, pl.DataType] = {
         "bool": pl.Boolean(),
         "int2": pl.Int64(),
@@ -105,7 +106,9 @@ class Postgres(Database):
 
     def prepare(self, url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
         """See `Database`."""
-        return url.set(drivername="postgresql+psycopg"), {"connect_timeout": 10} if "connect_timeout" not in url.query else {}
+        return url.set(drivername="postgresql+psycopg"), {
+            "connect_timeout": 10
+        } if "connect_timeout" not in url.query else {}
 
     def connect(self, engine: sa.Engine) -> sa.Connection:
         """See `Database`."""
@@ -119,10 +122,11 @@ class Postgres(Database):
         connection.exec_driver_sql("SET LOCAL datestyle TO ISO")
         return connection
 
-    def columns(self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query) -> list[Column]:
+    def columns(self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query) -> list[Column]:  # noqa: ARG002
         """See `Database`."""
         types = connection.connection.driver_connection.adapters.types  # type: ignore[union-attr]
-        return [self._column(column, types.get(column.type_code)) for column in result.cursor.description]  # type: ignore[union-attr]
+        described: Any = result.cursor.description
+        return [self._column(column, types.get(column.type_code)) for column in described]
 
     def _column(self, column: Any, info: Any) -> Column:
         name, kind = column.name, "text" if info is None else info.name
@@ -173,10 +177,10 @@ class MySql(Database):
         connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
         return connection
 
-    def columns(self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query) -> list[Column]:
+    def columns(self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query) -> list[Column]:  # noqa: ARG002
         """See `Database`."""
         # The description leaves out the flags and the character set, which PyMySQL keeps here.
-        fields = result.cursor._result.fields  # type: ignore[union-attr]  # noqa: SLF001
+        fields = result.cursor._result.fields  # noqa: SLF001
         json_columns = self._json_columns(connection, [field for field in fields if field.length == 0xFFFFFFFF])
         return [self._column(field, json_columns) for field in fields]
 
@@ -247,7 +251,7 @@ class Sqlite(Database):
         names = list(result.keys())
         checks = ", ".join(
             f"max(typeof({c}) = 'integer'), max(typeof({c}) = 'real'), max(typeof({c}) = 'text'), max(typeof({c}) = 'blob'), "
-            f"max(CASE WHEN typeof({c}) = 'integer' THEN {c} NOT BETWEEN -9007199254740992 AND 9007199254740992 END)"
+            f"max(CASE WHEN typeof({c}) = 'integer' THEN {c} NOT BETWEEN -{_EXACT} AND {_EXACT} END)"
             for c in ('"' + name.replace('"', '""').replace(":", r"\:") + '"' for name in names)
         )
         found = connection.execute(sa.text(f"SELECT {checks} FROM (\n{query.text}\n)"), query.params).one()  # noqa: S608
@@ -256,7 +260,11 @@ class Sqlite(Database):
             integer, real, text, blob, large = found[index * 5 : index * 5 + 5]
             if integer and real and not (text or blob or large):
                 integer = 0
-            kinds = [(dtype, word) for (dtype, word), seen in zip(_SQLITE.items(), (integer, real, text, blob), strict=True) if seen]
+            kinds = [
+                (dtype, word)
+                for (dtype, word), seen in zip(_SQLITE.items(), (integer, real, text, blob), strict=True)
+                if seen
+            ]
             if len(kinds) > 1:
                 raise self._conflict(connection, query, index, name)
             columns.append(Column(name, kinds[0][0]) if kinds else Column(name, pl.String(), "nothing"))
@@ -270,7 +278,9 @@ class Sqlite(Database):
             if len(first) > 1 and (number > 1_000_000 or set(first) != {"integers", "floating point numbers"}):
                 break
         kinds = " and ".join(f"{kind} (first in row {number})" for kind, number in list(first.items())[:2])
-        return SourceError(f"the column '{name}' holds {kinds}; make it one type in the query, such as CAST({name} AS TEXT)")
+        return SourceError(
+            f"the column '{name}' holds {kinds}; make it one type in the query, such as CAST({name} AS TEXT)"
+        )
 
 
 _SQLITE: dict[pl.DataType, str] = {pl.Int64(): "int", pl.Float64(): "float", pl.String(): "str", pl.Binary(): "bytes"}

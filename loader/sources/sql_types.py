@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
@@ -91,7 +91,7 @@ def _old(text: str) -> datetime | None:
         time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return time.astimezone(convert.UTC) if time.tzinfo is not None else None
+    return time.astimezone(UTC) if time.tzinfo is not None else None
 
 
 def _failures(before: pl.Series, after: pl.Series, reason: str) -> pl.Series | None:

@@ -30,7 +30,9 @@ def wanted_types(
     """Those of `types` that matter. Raises SourceError where one names a column that is not there."""
     for name in types:
         if name not in columns:
-            raise SourceError(f"`types` names the column '{name}', which {where} does not have; {nearest(name, columns)}")
+            raise SourceError(
+                f"`types` names the column '{name}', which {where} does not have; {nearest(name, columns)}"
+            )
     return {name: kind for name, kind in types.items() if used is None or name in used}
 
 
@@ -70,12 +72,21 @@ class Finish:
         self._watch = watch
 
     def frame(
-        self, rows: pl.DataFrame, rejected: pl.DataFrame | None, records: pl.DataFrame | None, file: Input | None
+        self,
+        rows: pl.DataFrame,
+        rejected: pl.DataFrame | None,
+        records: pl.DataFrame | None,
+        file: Input | None,
+        *,
+        raw: pl.DataFrame | None = None,
     ) -> Frame:
-        """`rows`: with `rejection.ROW` first. `rejected`, `records`: rows that could not be read, if there are any."""
+        """`rows`: with `rejection.ROW` first. `rejected`: rows that could not be read, if there are any.
+
+        `records`: of those which are not in `rows`; the others are taken from `raw` (default: `rows`).
+        """
         bad = [] if rejected is None else [rejected]
         texts = [] if records is None else [records]
-        raw = rows
+        raw = rows if raw is None else raw
         filtered = 0
         # The cursor first: a row below it is filtered, whatever else may be wrong with it.
         if self._watch is not None:
@@ -112,7 +123,7 @@ class Finish:
         try:
             done = convert.convert(cells, kind, timezone=self._timezone)
         except convert.TimeWithoutZone as error:
-            row = rows.filter(cells.cast(pl.String) == error.value)[ROW].first()
+            row = rows.filter(cells.cast(pl.String) == error.value)[ROW].item(0)
             raise SourceError(f"{where}row {row}, column '{name}': {error}") from None
         except LoaderError as error:
             raise SourceError(f"{where}column '{name}': {error}") from None

@@ -166,7 +166,7 @@ def test_a_run_that_rejected_everything_loads_the_file_again_once_the_mapping_is
 ) -> None:
     project.csv(numbered(10))
     mapping = simple_mapping(credentials("batch", stand_in.url))
-    mapping["event"]["user"] = "NULLIF(user, user)"
+    mapping["event"]["user"] = "NULLIF(\"user\", \"user\")"
     project.mapping(mapping)
     ended = project.run()
     assert (ended.code, ended.json["rows"]["rejected"], ended.json["rows"]["events"]) == (3, 10, 0)

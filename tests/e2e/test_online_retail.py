@@ -102,5 +102,5 @@ def test_every_event(project: Project, stand_in: RunningSandbox, real_data: Path
     assert Counter(map(canonical, found)) == Counter(map(canonical, wanted))
 
     rejects = project.loader("rejects", str(project.mapping_path), "--json")
-    counted = Counter({group["reason"]: group["count"] for group in json.loads(rejects.out)["groups"]})
+    counted = Counter({group["reason"]: group["count"] for group in json.loads(rejects.out)["rejections"]})
     assert counted == rejected

@@ -18,7 +18,12 @@ from ruamel.yaml import YAML
 
 from loader.sandbox import CREDENTIALS
 
-ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("LOADER_")}
+# The same code as the tests import, wherever a command is run.
+ROOT = Path(__file__).parent.parent.parent
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if not key.startswith("LOADER_")},
+    "PYTHONPATH": str(ROOT),
+}
 
 
 @dataclass(frozen=True)
