@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -137,11 +138,11 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
         options.watch.say(line)
     if source.inputs and not new.inputs:
         return None
-    bound = bind(mapping, source.columns)
 
     run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     try:
-        with checkpoint.writing() as transaction:
+        with closing(source), checkpoint.writing() as transaction:
+            bound = bind(mapping, source.columns)
             planner = Planner(
                 run, run_folder(folder, run), bound.destinations, transaction, again=options.again,
                 digest=not source.inputs and not mapping.tells_new_rows,
@@ -211,17 +212,20 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
         # Exit 2 would say that nothing was sent. What is needed is the same as after an outage: mend, then run again.
         error.exit_code = Exit.UNREACHABLE
     try:
-        _conclude(checkpoint, run, error, time.monotonic() - began)
+        _conclude(checkpoint, run, error, resent={t.name for t in targets if t.in_doubt == "resend"}, began=began)
     except StateError:
         if error is None:
             raise
     return Result(totals(checkpoint, run), [], error, bool(checkpoint.in_doubt()))
 
 
-def _conclude(checkpoint: Checkpoint, run: str, error: LoaderError | None, seconds: float) -> None:
-    """Write down how a run stands. One with nothing left to send is finished, whatever stopped it."""
-    now = totals(checkpoint, run)
-    if not now.pending:
+def _conclude(checkpoint: Checkpoint, run: str, error: LoaderError | None, *, resent: set[str], began: float) -> None:
+    """Write down how a run stands. One with nothing left to send is finished, whatever stopped it.
+
+    `resent`: destinations whose events in doubt are sent again without being asked.
+    """
+    now, seconds = totals(checkpoint, run), time.monotonic() - began
+    if not now.pending and not any(d.events.in_doubt for d in now.destinations if d.name in resent):
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         checkpoint.set_status(run, "in_doubt" if now.in_doubt else "done", finished, seconds)
     elif error is None:

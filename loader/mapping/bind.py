@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as AbstractMapping
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -19,7 +19,7 @@ from loader.mapping.isolate import evaluate
 from loader.mapping.language import Destination, EventValue, Mapping, roots
 from loader.mapping.models import Value
 from loader.mapping.types import misfit, words
-from loader.mapping.values import Failure, Options, describe, texts
+from loader.mapping.values import Failure, Options, describe, literal_type, texts
 from loader.rejection import MAX_VALUE, ROW, empty, reject
 
 _INT64 = 2**63
@@ -57,8 +57,7 @@ class _Bound:
 
     def __init__(self, field: EventValue, sources: Sequence[_Source], timezone: str | None) -> None:
         self.field, self.sources = field, sources
-        kind = "text" if len(field.values) > 1 else field.kind
-        self.options = [Options(value, kind, field.name, timezone) for value in field.values]
+        self.options = [Options(value, field.value_kind, field.name, timezone) for value in field.values]
 
 
 def _constant(value: Value) -> _Source:
@@ -69,8 +68,7 @@ def _constant(value: Value) -> _Source:
         return _Source(pl.lit(str(const)), pl.String(), None, json=True)
     if isinstance(const, list):
         return _Source(pl.lit(const, pl.List(pl.String)), pl.List(pl.String), None)
-    dtype = pl.Boolean() if isinstance(const, bool) else pl.Int64() if isinstance(const, int) else None
-    dtype = dtype or (pl.Float64() if isinstance(const, float) else pl.String())
+    dtype = literal_type(const)
     return _Source(pl.lit(const, dtype), dtype, None)
 
 
@@ -161,8 +159,10 @@ def _compute(rows: pl.DataFrame, fields: Sequence[_Bound], document: Document) -
     rows = _unwrapped(rows)
     sources = [source for bound in fields for source in bound.sources]
     selection = [source.expression.alias(str(number)) for number, source in enumerate(sources)]
+    computed: Iterator[tuple[pl.Series, pl.Series | None]]
     try:
-        computed = iter([(series, None) for series in rows.select(pl.col(ROW).alias(""), *selection).iter_columns()][1:])
+        selected = rows.select(pl.col(ROW).alias(""), *selection)
+        computed = iter([(series, None) for series in selected.drop("").iter_columns()])
     except expressions.FAILURES:
         computed = iter([_one_by_one(rows, source) for source in sources])
     columns: list[Column] = []
@@ -176,8 +176,8 @@ def _compute(rows: pl.DataFrame, fields: Sequence[_Bound], document: Document) -
             if source.json:
                 parts.append(series.ext.to(JSON) if bound.field.kind == "property" else series)
                 continue
-            if bound.field.kind == "list" and len(bound.sources) == 1:
-                parts.append(texts(series) if series.dtype != pl.String else series)
+            if options.kind == "list":
+                parts.append(texts(series))
                 continue
             try:
                 values, found = options.apply(series)
@@ -185,7 +185,7 @@ def _compute(rows: pl.DataFrame, fields: Sequence[_Bound], document: Document) -
                 raise _without_zone(error, rows, series, document, node) from None
             failures.extend(found)
             parts.append(values)
-        columns.append((parts[0] if len(parts) == 1 and bound.field.kind != "list" else _list(parts), failures))
+        columns.append((_list(parts) if bound.field.members else parts[0], failures))
     return columns
 
 
@@ -197,8 +197,6 @@ def _unwrapped(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _list(parts: list[pl.Series]) -> pl.Series:
     """Texts side by side as one list for each row, without nulls; a list without members is null."""
-    if len(parts) == 1 and isinstance(parts[0].dtype, pl.List):
-        return parts[0]
     frame = pl.DataFrame([part.alias(str(number)) for number, part in enumerate(parts)])
     members = pl.concat_list(pl.all()).list.drop_nulls()
     return frame.select(pl.when(members.list.len() > 0).then(members)).to_series()
@@ -307,7 +305,7 @@ class _Binder:
         return [self._bound(field) for field in fields]
 
     def _bound(self, field: EventValue, check: bool = True) -> _Bound | None:
-        kind = "text" if len(field.values) > 1 else field.kind
+        kind = field.value_kind
         sources = []
         for value, node in zip(field.values, field.nodes, strict=True):
             source = self._source(field, value, node)

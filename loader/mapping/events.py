@@ -86,12 +86,16 @@ class EventReader:
             elif isinstance(given, list) and not given:
                 self.document.problem(node, f"'{name}' needs at least one value")
             else:
-                yield self._field(name, kind, values, node.items if isinstance(given, list) else [node])
+                members = isinstance(given, list)
+                yield self._field(name, kind, values, node.items if members else [node], members)
 
-    def _field(self, name: str, kind: Kind, values: list[Value], nodes: list[Node]) -> EventValue:
+    def _field(
+        self, name: str, kind: Kind, values: list[Value], nodes: list[Node], members: bool = False
+    ) -> EventValue:
+        field = EventValue(name, kind, tuple(values), tuple(nodes), members)
         for value, node in zip(values, nodes, strict=True):
-            self._check(value, "text" if len(values) > 1 else kind, node)
-        return EventValue(name, kind, tuple(values), tuple(nodes))
+            self._check(value, field.value_kind, node)
+        return field
 
     def _check(self, value: Value, kind: Kind, node: Node) -> None:
         if value.expr is not None:

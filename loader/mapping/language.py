@@ -20,13 +20,19 @@ Kind = Literal["text", "list", "time", "property"]
 class EventValue:
     """One field of an event. `name`: its column in a frame of events, such as `user` or `properties.total`.
 
-    `values`: one, or the members of a list. `node`: where it stands in the file.
+    `values`: one, or with `members` the texts of a list. `nodes`: where each stands in the file.
     """
 
     name: str
     kind: Kind
     values: tuple[Value, ...]
     nodes: tuple[Node, ...] = field(repr=False)
+    members: bool = False
+
+    @property
+    def value_kind(self) -> Kind:
+        """What each of the values has to be."""
+        return "text" if self.members else self.kind
 
     @property
     def node(self) -> Node:

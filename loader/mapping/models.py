@@ -96,8 +96,8 @@ class Value(Settings):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         full = handler.resolve_ref_schema(handler(schema))
         keys = full["properties"]
-        constant = {"type": "object", "properties": {"const": keys.pop("const")}, "required": ["const"]}
-        options = {"type": "object", "properties": dict(keys), "required": ["expr"]}
+        constant: dict[str, Any] = {"type": "object", "properties": {"const": keys.pop("const")}, "required": ["const"]}
+        options: dict[str, Any] = {"type": "object", "properties": dict(keys), "required": ["expr"]}
         for one in (constant, options):
             one["additionalProperties"] = False
         keys.clear()

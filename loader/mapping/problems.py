@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import types
 import typing
 from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
@@ -168,7 +167,7 @@ def _keys(model: type[BaseModel], loc: Path) -> list[str]:
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     """The models that an annotation mentions, in order."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias) and issubclass(annotation, BaseModel):
+    if typing.get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in typing.get_args(annotation):
         yield from _models(part)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from loader.errors import UsageError
 from loader.mapping import yaml
 from loader.mapping.document import Document, Node, kind_of, step
+from loader.mapping.environment import expand
 from loader.mapping.events import EventReader
 from loader.mapping.expressions import near
 from loader.mapping.language import Destination, EventValue, Mapping
@@ -75,7 +76,7 @@ def _destination_nodes(document: Document) -> list[Node]:
 
 def _provider_name(node: Node, env: AbstractMapping[str, str]) -> str | None:
     name = node.get("provider")
-    return yaml.expand(name.text, env).text if name is not None and name.kind == "scalar" else None
+    return expand(name.text, env).text if name is not None and name.kind == "scalar" else None
 
 
 def _credentials(node: Node, env: AbstractMapping[str, str]) -> list[Node]:

@@ -8,7 +8,7 @@ from loader.mapping.models import MappingFile
 from loader.providers import PROVIDERS
 from loader.providers.base import EventField, Provider
 
-_FIELDS = {
+_FIELDS: dict[str, dict[str, Any]] = {
     "text": {"$ref": "#/$defs/Value"},
     "list": {"anyOf": [{"$ref": "#/$defs/Value"}, {"type": "array", "items": {"$ref": "#/$defs/Value"}, "minItems": 1}]},
 }

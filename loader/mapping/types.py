@@ -45,8 +45,8 @@ def misfit(value: Value, kind: Kind, dtype: pl.DataType, timezone: str | None) -
             return None if kind == "property" else ("", "a JSON value is no text; add as: text")
         dtype = pl.String()
     if kind == "list":
-        inner = dtype.inner if isinstance(dtype, (pl.List, pl.Array)) else None
-        if inner is None or isinstance(inner, (pl.List, pl.Array, pl.Struct)) or inner.is_float():  # type: ignore[union-attr]
+        inner = _instance(dtype.inner) if isinstance(dtype, (pl.List, pl.Array)) else None
+        if inner is None or inner.is_nested() or inner.is_float():
             return "", f"expected a list of texts, found {words(dtype)}; a list of one is written [x]"
         return None
     if dtype.is_nested():
@@ -147,7 +147,7 @@ def _inside(dtype: pl.DataType) -> list[pl.DataType]:
 
 
 def _instance(dtype: object) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype  # type: ignore[no-any-return,return-value]
+    return dtype() if isinstance(dtype, type) else dtype  # type: ignore[return-value]
 
 
 def _naive_inside(dtype: pl.DataType) -> tuple[str, str] | None:

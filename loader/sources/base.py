@@ -139,7 +139,7 @@ def numbered(rows: pl.DataFrame, numbers: pl.Series | None, first: int) -> pl.Da
     """`rows` with the column `rejection.ROW` in front: `numbers`, or from `first` on."""
     if numbers is None:
         numbers = pl.int_range(first, first + rows.height, dtype=pl.UInt64, eager=True)
-    return rows.insert_column(0, numbers.alias(rejection.ROW))
+    return pl.DataFrame([numbers.alias(rejection.ROW), *rows.get_columns()])
 
 
 def sizes(height: int) -> Iterator[tuple[int, int]]:

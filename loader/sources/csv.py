@@ -239,7 +239,7 @@ _MISQUOTED = f"text stands after the closing quote of a cell; {_NO_QUOTES}"
 class _Chunks:
     """The content of a file as UTF-8, a block at a time; `buffer` is what was read and not yet taken.
 
-    `line`: the number of the buffer's first line. `final`: all is read. `swapped`: lines end with carriage returns alone;
+    `line`: the number of the buffer's first line. `final`: all is read. `swapped`: lines end with carriage returns;
     line feeds and carriage returns have changed places. Bytes that do not fit the encoding make the UTF-8 invalid.
     """
 

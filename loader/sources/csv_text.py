@@ -52,8 +52,8 @@ class Grammar:
         self._paired = re.compile(
             b"(?!)"
             if not quote
-            else b"(?:[^%(q)b]*+(?<=[%(s)b\n])%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+%(q)b(?![^%(s)b\r\n]))*+[^%(q)b]*+\\Z"
-            % {b"q": bq, b"s": bs}
+            else b"(?:[^%(q)b]*+(?<=[%(s)b\n])%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+"
+            b"%(q)b(?![^%(s)b\r\n]))*+[^%(q)b]*+\\Z" % {b"q": bq, b"s": bs}
         )
 
     def cut(self, buffer: bytes) -> int:

@@ -45,7 +45,7 @@ class Watch:
         self.floor = start(settings, self._dtype, stored, timezone)
 
     def apply(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, int, pl.DataFrame | None]:
-        """The rows above the floor, how many were not, and rejections of those without a value (they stay in `rows`)."""
+        """The rows above the floor, how many were not, and rejections of those without a value (which stay)."""
         values = rows[self.column].cast(self._dtype)
         top = _python(values.drop_nans().max() if self._dtype.is_float() else values.max())
         if top is not None and (self.highest is None or top > self.highest):  # type: ignore[operator]

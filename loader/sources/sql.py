@@ -108,7 +108,8 @@ class SqlSource:
             except _MISFITS:
                 return SourceError(
                     f"the column '{column.name}' is of type {column.dtype}, but row {row + offset} holds "
-                    f"{str(cell)[:100]!r} ({type(cell).__name__}); make it one type in the query, such as CAST({column.name} AS TEXT)"
+                    f"{str(cell)[:100]!r} ({type(cell).__name__}); make it one type in the query, "
+                    f"such as CAST({column.name} AS TEXT)"
                 )
         return SourceError(f"the column '{column.name}' cannot be read as {column.dtype}; CAST it in the query")
 
@@ -164,7 +165,8 @@ class SqlSource:
                     "the query uses :cursor; write `cursor:` with its `column` and `initial` under `source:`"
                 )
             raise SourceError(
-                f"the query uses :{name}, but `params` does not give it; {nearest(name, given) if given else 'it gives none'} "
+                f"the query uses :{name}, but `params` does not give it; "
+                f"{nearest(name, given) if given else 'it gives none'} "
                 f"(a colon that means no parameter is written \\:)"
             )
         for name in sorted(given.keys() - names):

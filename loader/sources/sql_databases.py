@@ -250,7 +250,8 @@ class Sqlite(Database):
         """See `Database`."""
         names = list(result.keys())
         checks = ", ".join(
-            f"max(typeof({c}) = 'integer'), max(typeof({c}) = 'real'), max(typeof({c}) = 'text'), max(typeof({c}) = 'blob'), "
+            f"max(typeof({c}) = 'integer'), max(typeof({c}) = 'real'), "
+            f"max(typeof({c}) = 'text'), max(typeof({c}) = 'blob'), "
             f"max(CASE WHEN typeof({c}) = 'integer' THEN {c} NOT BETWEEN -{_EXACT} AND {_EXACT} END)"
             for c in ('"' + name.replace('"', '""').replace(":", r"\:") + '"' for name in names)
         )

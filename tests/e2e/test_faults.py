@@ -213,3 +213,15 @@ def test_two_destinations_end_each_in_its_own_way(project: Project, stand_in: Ru
     after = project.run()
     assert (after.code, after.destination("android")["sent"]) == (0, ROWS)
     assert len(stand_in.received("batch")) == 2 * ROWS
+
+
+def test_what_is_resent_without_being_asked_goes_on_after_an_outage(project: Project, stand_in: RunningSandbox) -> None:
+    project.csv(numbered(30))
+    project.mapping(simple_mapping({**credentials("bloomreach", stand_in.url), "give_up_after": "1s"}))
+    stand_in.faults([{"kind": "lost_answer", "probability": 1.0}])
+    ended = project.run()
+    assert (ended.code, ended.json["status"], ended.destination()["in_doubt"]) == (5, "stopped", 30)
+    stand_in.faults([])
+    ended = project.run()
+    assert (ended.code, ended.json["status"], ended.destination()["sent"]) == (0, "done", 30)
+    assert sorted(arrived(stand_in.received("bloomreach"))) == list(range(1, 31))

@@ -82,7 +82,7 @@ def test_a_column_of_bad_values_does_not_take_long(tmp_path: Path, sql: str, con
     rows = frame({"a": [f"x{n}" for n in range(count)], "f": [n % 3 == 0 for n in range(count)]})
     if constant:
         rows = rows.with_columns(a=pl.lit("x"))
-    path = event(tmp_path, f"user: {{const: u}}\nname: {{const: n}}\nproperties:\n  x: {sql}")
+    path = event(tmp_path, f"user: {{const: u}}\nname: {{const: n}}\nproperties:\n  x: {sql}", top="timezone: UTC\n")
     destination = bound(path, rows).destinations[0]
     began = time.monotonic()
     rejected = sum(destination.events(rows.slice(at, 20_000)).rejected.height for at in range(0, count, 20_000))
@@ -91,7 +91,7 @@ def test_a_column_of_bad_values_does_not_take_long(tmp_path: Path, sql: str, con
 
 
 def test_what_is_shown_of_the_row(tmp_path: Path) -> None:
-    rows = frame({"a": ["x" * 500], "b": [None], "l": [[1]], "n": [5]})
+    rows = frame({"a": ["x" * 500], "b": pl.Series([None], dtype=pl.String), "l": [[1]], "n": [5]})
     path = event(tmp_path, "user: {const: u}\nname: {const: n}\nproperties:\n  x: CAST(a AS INT) + n + LENGTH(b) + l[1]")
     [row] = bound(path, rows).destinations[0].events(rows).rejected.iter_rows(named=True)
     assert row["value"] == ("a='" + "x" * 200 + "', n=5, b=null, l=…")[:200]

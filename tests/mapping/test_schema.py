@@ -75,14 +75,16 @@ def test_bad_mappings_do_not(text: str) -> None:
 
 def test_every_key_is_described() -> None:
     def visit(part: Any, path: str) -> None:
-        if isinstance(part, dict):
-            for name, key in part.get("properties", {}).items() if isinstance(part.get("properties"), dict) else ():
-                described = "description" in key or "$ref" in key
-                assert described, f"{path}/{name}"
-            for name, inner in part.items():
-                visit(inner, f"{path}/{name}")
-        elif isinstance(part, list):
+        if isinstance(part, list):
             for inner in part:
                 visit(inner, path)
+        if not isinstance(part, dict):
+            return
+        for name, key in part.get("properties", {}).items():
+            assert "description" in key or "$ref" in key, f"{path}/{name}"
+            visit(key, f"{path}/{name}")
+        for name in ("anyOf", "oneOf", "items"):
+            visit(part.get(name), path)
 
-    visit(SCHEMA, "")
+    for name, block in [("", SCHEMA), *SCHEMA["$defs"].items()]:
+        visit(block, name)
