@@ -196,7 +196,7 @@ class Checkpoint:
             return list(connection.execute(sa.select(runs).order_by(runs.c.run)).mappings())
 
     def unfinished(self) -> RowMapping | None:
-        """The run with chunks that are still to be sent, or None. There is never more than one."""
+        """The oldest run with chunks that are still to be sent, or None."""
         query = sa.select(runs).where(runs.c.status.not_in(FINISHED)).order_by(runs.c.run)
         with self.reading() as connection:
             return connection.execute(query).mappings().first()

@@ -24,7 +24,7 @@ from sqlalchemy.engine import RowMapping
 from loader.checkpoint import Checkpoint
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
 from loader.mapping import Mapping, StandIns, bind, read
-from loader.plan import MaxRejected, Planner, open_part
+from loader.plan import MaxRejected, Planner, open_part, read_ahead
 from loader.report.totals import RunTotals, totals
 from loader.sending import Progress, Target, deliver_run
 from loader.settings import cursor_from_text, cursor_to_text
@@ -82,21 +82,26 @@ def run(path: Path, options: Options) -> Result:
     mapping = read(path, stand_ins=options.stand_ins)
     with hold(state_folder(mapping.path, options.state)) as folder:
         checkpoint = _open(folder, mapping)
-        before = []
-        unfinished = checkpoint.unfinished()
-        if unfinished is not None:
+        before: list[RunTotals] = []
+        while (unfinished := checkpoint.unfinished()) is not None:
             options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
             resumed = _deliver(mapping, checkpoint, folder, unfinished, options)
             if resumed.error is not None or resumed.run.pending:
                 return resumed
             before.append(resumed.run)
-        planned = _plan(mapping, checkpoint, folder, options)
+        error = None
+        try:
+            planned = _plan(mapping, checkpoint, folder, options)
+        except LoaderError as failure:
+            if not before:
+                raise
+            planned, error = None, failure
         if planned is not None:
             result = _deliver(mapping, checkpoint, folder, planned, options)
             return Result(result.run, before, result.error, result.doubts_left)
         doubts_left = bool(checkpoint.in_doubt())
         if before:
-            return Result(before[-1], before[:-1], None, doubts_left)
+            return Result(before[-1], before[:-1], error, doubts_left)
         return Result(RunTotals(None, mapping.name, "nothing_new"), doubts_left=doubts_left)
 
 
@@ -147,12 +152,14 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
                 run, run_folder(folder, run), bound.destinations, transaction, again=options.again,
                 digest=not source.inputs and not mapping.tells_new_rows,
             )  # fmt: skip
-            for frame in source.frames(new.inputs):
-                kept = bound.keep(frame.rows)
-                planner.count(frame, kept)
-                planner.add(kept.rows, [d.events(kept.rows) for d in bound.destinations], new.delivered_of(frame.input))
-                options.watch.planning(planner.read, planner.rejected)
-            planner.finish()
+            with planner, closing(read_ahead(source.frames(new.inputs))) as frames:
+                for frame in frames:
+                    kept = bound.keep(frame.rows)
+                    events = [destination.events(kept.rows) for destination in bound.destinations]
+                    planner.count(frame, kept)
+                    planner.add(kept.rows, events, new.delivered_of(frame.input))
+                    options.watch.planning(planner.read, planner.rejected)
+                planner.finish()
             planner.refuse_late_events()
             if options.max_rejected is not None:
                 options.max_rejected.check(planner.rejected, planner.read, planner.reasons())

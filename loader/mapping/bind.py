@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as AbstractMapping
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -27,7 +27,7 @@ _INT64 = 2**63
 
 @dataclass(frozen=True)
 class Kept:
-    """`rows`: those that pass `where`, all their columns. `filtered`: how many do not. `rejected`: `rejection.SCHEMA`."""
+    """`rows`: those that pass `where`, with all columns. `filtered`: how many fail it. `rejected`: see `rejection`."""
 
     rows: pl.DataFrame
     filtered: int
@@ -36,7 +36,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Mapped:
-    """`events`: see `BoundDestination`. `rejected`: the rows that made no event (`rejection.SCHEMA`), in their order."""
+    """`events`: see `BoundDestination`. `rejected`: the rows that made no event (`rejection.SCHEMA`), in order."""
 
     events: pl.DataFrame
     rejected: pl.DataFrame
@@ -79,7 +79,7 @@ class Bound:
         self.mapping, self.destinations, self._where = mapping, destinations, where
 
     def keep(self, rows: pl.DataFrame) -> Kept:
-        """Sort out the rows of a frame (`row` UInt64 and the source's columns) by `where`. Null counts as false."""
+        """Sort out the rows of a frame (`ROW` UInt64 and the source's columns) by `where`. Null counts as false."""
         if self._where is None:
             return Kept(rows, 0, empty())
         [(values, failures)] = _compute(rows, [self._where], self.mapping.document)
@@ -92,7 +92,7 @@ class Bound:
 class BoundDestination:
     """Makes a destination's events of rows.
 
-    `columns`: those of a frame of events. `row` UInt64 is first; the others stand in the order of the file, where they
+    `columns`: those of a frame of events. `ROW` (UInt64) is first; the others stand in the order of the file, if they
     are mapped: `id`, `user`, `name` and `ids.<type>` String; `time` Datetime('us', 'UTC'); the provider's own fields
     String or List(String); `properties.<name>` of any type that `jsontext.value` takes, times in UTC.
     """
@@ -100,16 +100,21 @@ class BoundDestination:
     def __init__(self, mapping: Mapping, destination: Destination, fields: list[_Bound], schema: pl.Schema) -> None:
         self.destination = destination
         self._mapping, self._fields = mapping, fields
-        self.columns: dict[str, pl.DataType] = dict(self.events(pl.DataFrame(schema={ROW: pl.UInt64(), **schema})).events.schema)
+        self.columns: dict[str, pl.DataType] = dict(
+            self.events(pl.DataFrame(schema={ROW: pl.UInt64(), **schema})).events.schema
+        )
 
     def events(self, rows: pl.DataFrame) -> Mapped:
-        """The events of a frame (`row` UInt64 and the source's columns). A row that fails in one field is rejected once.
+        """The events of a frame (`ROW` UInt64 and the source's columns). A row with bad fields is rejected once.
 
         Raises `MappingError` where a time carries no zone and the mapping names none.
         """
         columns = _compute(rows, self._fields, self._mapping.document)
         frame = pl.DataFrame(
-            [rows.get_column(ROW).cast(pl.UInt64), *(v.alias(b.field.name) for b, (v, _) in zip(self._fields, columns, strict=True))]
+            [
+                rows.get_column(ROW).cast(pl.UInt64),
+                *(v.alias(b.field.name) for b, (v, _) in zip(self._fields, columns, strict=True)),
+            ]
         )
         found = [(b.field, failures) for b, (_, failures) in zip(self._fields, columns, strict=True) if failures]
         required = self._required(frame)
@@ -146,7 +151,9 @@ class BoundDestination:
                 nobody = nobody & mask
             if nobody.any():
                 names = " and ".join(b.field.name + describe(b.field.values[0].expr) for b in ids)
-                failure = Failure(nobody, "missing_user", f"the event has no user: {names} {'are' if len(ids) > 1 else 'is'} null")
+                failure = Failure(
+                    nobody, "missing_user", f"the event has no user: {names} {'are' if len(ids) > 1 else 'is'} null"
+                )
                 found.setdefault(ids[0].field.name, []).append(failure)
         return found
 
@@ -213,15 +220,18 @@ def _not_computable(rows: pl.DataFrame, name: str, sql: str, causes: pl.Series) 
     """One failure for each cause; the value shows what the expression was computed from."""
     expression = expressions.parse(sql)[0]
     used = list(dict.fromkeys(expression.meta.root_names())) if expression is not None else []
-    shown = [
-        pl.concat_str(pl.lit(f"{column}="), _shown(pl.col(column), rows.schema[column])) for column in used
-    ]
+    shown = [pl.concat_str(pl.lit(f"{column}="), _shown(pl.col(column), rows.schema[column])) for column in used]
     value = rows.select(pl.concat_str(shown, separator=", ") if shown else pl.lit(None, pl.String)).to_series()
     if not shown:
         value = value.new_from_index(0, rows.height)
     text = describe(sql)[2:-1]
     return [
-        Failure((causes == cause).fill_null(False), "not_computable", f"{name}: {text} cannot be computed for {{value}}: {cause}", value)
+        Failure(
+            (causes == cause).fill_null(False),
+            "not_computable",
+            f"{name}: {text} cannot be computed for {{value}}: {cause}",
+            value,
+        )
         for cause in causes.drop_nulls().unique(maintain_order=True)
     ]
 
@@ -245,14 +255,20 @@ def _reject(rows: pl.DataFrame, found: Sequence[tuple[EventValue, list[Failure]]
             new = failure.mask & ~failed
             if not new.any():
                 continue
-            value = failure.value if failure.value is not None else pl.Series([None], dtype=pl.String).new_from_index(0, rows.height)
+            value = (
+                failure.value
+                if failure.value is not None
+                else pl.Series([None], dtype=pl.String).new_from_index(0, rows.height)
+            )
             frame = pl.DataFrame([rows.get_column(ROW), value.alias("value")])
             rejected.append(reject(frame, new, failure.reason, field.name, failure.message, pl.col("value")))
             failed = failed | new
     return (pl.concat(rejected).sort("row") if rejected else empty()), failed
 
 
-def _without_zone(error: TimeWithoutZone, rows: pl.DataFrame, series: pl.Series, document: Document, node: Node) -> MappingError:
+def _without_zone(
+    error: TimeWithoutZone, rows: pl.DataFrame, series: pl.Series, document: Document, node: Node
+) -> MappingError:
     row = rows.get_column(ROW).filter((series.cast(pl.String) == error.value).fill_null(False)).head(1).to_list()
     at = f"row {row[0]}: " if row else ""
     return MappingError([Problem(document.file, node.line, node.column, f"{at}{error}")])
@@ -286,7 +302,8 @@ class _Binder:
         document.stop()
         schema = pl.Schema(self.columns)
         bound = [
-            BoundDestination(mapping, destination, [f for f in found if f is not None], schema) for destination, found in fields
+            BoundDestination(mapping, destination, [f for f in found if f is not None], schema)
+            for destination, found in fields
         ]
         for one in bound:
             self._provider_problems(one)
@@ -345,4 +362,3 @@ class _Binder:
         nodes = {one.field.name: one.field.node for one in bound._fields}
         for column, message in bound.destination.route.problems(bound.columns):
             self.document.problem(nodes.get(column, bound.destination.node), f"{column}: {message}")
-

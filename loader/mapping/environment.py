@@ -49,7 +49,7 @@ def expand(text: str, env: Mapping[str, str]) -> Expanded:
 
 def missing_message(name: str, env: Mapping[str, str]) -> str:
     """What to say about a variable that is not set: the nearest one with the same first word, never a value."""
-    prefix = name.split("_")[0] + "_"
+    prefix = name.split("_", maxsplit=1)[0] + "_"
     near = difflib.get_close_matches(name, [other for other in env if other.startswith(prefix)], 1, 0.7)
     hint = f"; did you mean ${{{near[0]}}}?" if near else f"; set it, or give a default with ${{{name}:-…}}"
     return f"the environment variable {name} is not set{hint}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loader.mapping.document import Document, Node, Path, step
+from loader.mapping.document import Document, Node, Place, step
 from loader.mapping.expressions import near, parse
 from loader.mapping.language import Event, EventValue, Kind
 from loader.mapping.models import EventBlock, Value
@@ -20,9 +20,7 @@ class EventReader:
     def __init__(self, document: Document) -> None:
         self.document = document
 
-    def merge(
-        self, provider: Provider, shared: EventBlock | None, own: EventBlock | None, path: Path, node: Node
-    ) -> Event:
+    def merge(self, provider: Provider, shared: EventBlock | None, own: EventBlock | None, path: Place) -> Event:
         """The event of the destination at `path`: the fields of `shared`, replaced and added to by `own`.
 
         Maps of properties merge key by key; a list, `"*"` and `ids` replace.
@@ -42,7 +40,7 @@ class EventReader:
                 if not isinstance(shape, dict) or every is not None or _is_list(shared):
                     _keep(fields, "properties.", shape if not isinstance(shape, str) else ())
                 every = at.get("properties") if shape == "*" else None
-        self._required(fields, path, node)
+        self._required(path)
         ordered = sorted(fields.values(), key=lambda field: (field.node.line, field.node.column))
         return Event(tuple(ordered), every)
 
@@ -108,7 +106,7 @@ class EventReader:
         for finding in parse(sql)[1]:
             self.document.problem_in(node, finding.part, finding.offset, finding.message)
 
-    def _required(self, fields: dict[str, EventValue], path: Path, node: Node) -> None:
+    def _required(self, path: Place) -> None:
         """Every event needs a name and somebody it happened to."""
         blocks = [step(self.document.root, "event"), step(self.document.find(path), "event")]
         given = {key for block in blocks if block is not None for key in block.members}
@@ -159,7 +157,7 @@ def _misused(value: Value, kind: Kind) -> Iterator[tuple[str, str]]:
             yield "const", "expected a list of texts"
         return
     if kind == "list" and (options := given - {"expr"}):
-        yield sorted(options)[0].rstrip("_"), "a list takes no options; write the list's members one by one"
+        yield min(options).rstrip("_"), "a list takes no options; write the list's members one by one"
         return
     if value.format is not None and not timely:
         yield "format", "`format` is for times; add as: datetime or as: date"

@@ -76,12 +76,13 @@ def near(name: str, names: Collection[str]) -> str | None:
 
 
 def parse(sql: str) -> tuple[pl.Expr | None, list[Finding]]:
-    """The polars expression of `sql` (None where it cannot be), and all that can be told without knowing the columns."""
+    """The polars expression of `sql` (None where it cannot be), and all that can be told without columns."""
     words = tokens(sql)
-    operators = sum(t.kind == "sign" and t.text not in _PARTS or t.text.lower() in _OPERATOR_WORDS for t in words)
+    operators = sum(_is_operator(token) for token in words)
     if len(sql) > MAX_LENGTH or operators > MAX_OPERATORS:
         wide = f"{MAX_LENGTH:,} characters and {MAX_OPERATORS} operators"
-        return None, [Finding(f"the expression is too long; at most {wide} (a long CASE is better written as a lookup)")]
+        better = "a long CASE is better written as a lookup"
+        return None, [Finding(f"the expression is too long; at most {wide} ({better})")]
     findings = list(_refused(words))
     if findings:
         return None, findings
@@ -94,8 +95,9 @@ def parse(sql: str) -> tuple[pl.Expr | None, list[Finding]]:
     alias = _alias(expression)
     if alias is not None:
         offset = words[-1].offset
-        hint = f"a column name with blanks stands in double quotes, a text in single quotes, and {constant(sql)} sends it as it is"
-        return None, [Finding(f"'{alias}' follows an expression that is complete; {hint}", words[-1].text, offset)]
+        hint = f"a text in single quotes, and {constant(sql)} sends it as it is"
+        what = f"'{alias}' follows an expression that is complete; a column name with blanks stands in double quotes"
+        return None, [Finding(f"{what}, {hint}", words[-1].text, offset)]
     if not _row_by_row(expression):
         return None, [Finding(_guessing(words) or "the value of a row would depend on other rows; that is refused")]
     return expression, []
@@ -106,8 +108,12 @@ def _with_quoted_objects(sql: str, words: list[Token]) -> str:
     for token, after in reversed(list(pairwise(words))):
         if token.kind == "word" and after.text == "." and after.offset == token.offset + len(token.text):
             end = token.offset + len(token.text)
-            sql = f'{sql[:token.offset]}"{token.text}"{sql[end:]}'
+            sql = f'{sql[: token.offset]}"{token.text}"{sql[end:]}'
     return sql
+
+
+def _is_operator(token: Token) -> bool:
+    return (token.kind == "sign" and token.text not in _PARTS) or token.text.lower() in _OPERATOR_WORDS
 
 
 def constant(sql: str) -> str:
@@ -122,26 +128,29 @@ def _refused(words: list[Token]) -> Iterator[Finding]:
     if [t.text for t in words] == ["*"]:
         yield Finding("'*' is no value; properties: \"*\" takes all columns")
     for at, token in enumerate(words):
-        if token.kind != "word" or at and words[at - 1].text == ".":
+        if token.kind != "word" or (at and words[at - 1].text == "."):
             continue
         name = token.text.lower()
         called = at + 1 < len(words) and words[at + 1].text == "("
         shown = token.text.upper()
         if name in CLOCKS and (called or name != "now"):
-            what = "takes the time of the run, so that a resend would differ; a column of this name stands in double quotes"
-            yield Finding(f"{shown} {what}", token.text, token.offset)
+            what = f"{shown} takes the time of the run, so that a resend would differ"
+            yield Finding(f"{what}; a column of this name stands in double quotes", token.text, token.offset)
         elif called and (name in WINDOWS or name == "over"):
-            yield Finding(f"{shown} looks at other rows; an expression is computed row by row", token.text, token.offset)
+            what = f"{shown} looks at other rows; an expression is computed row by row"
+            yield Finding(what, token.text, token.offset)
         elif called and name in AGGREGATES:
-            instead = {"max": "; GREATEST(a, b) compares columns", "min": "; LEAST(a, b) compares columns"}.get(name, "")
-            what = f"{shown} sums up many rows; an expression is computed row by row{instead}"
+            instead = {"max": "GREATEST", "min": "LEAST"}.get(name)
+            hint = f"; {instead}(a, b) compares columns" if instead else ""
+            what = f"{shown} sums up many rows; an expression is computed row by row{hint}"
             yield Finding(what, token.text, token.offset)
         elif called and name == "unnest":
             yield Finding("UNNEST changes the number of rows; that is refused", token.text, token.offset)
         elif called and name == "columns":
             yield Finding("COLUMNS takes more than one column; write one expression", token.text, token.offset)
         elif name == "select":
-            yield Finding("a SELECT inside an expression is refused; join in the source's query", token.text, token.offset)
+            what = "a SELECT inside an expression is refused; join in the source's query"
+            yield Finding(what, token.text, token.offset)
         elif called and name in ROW_BY_ROW - {"pi"} and at + 2 < len(words) and words[at + 2].text == ")":
             yield Finding(f"{shown} needs at least one argument", token.text, token.offset)
 
@@ -165,7 +174,8 @@ def _guessing(words: list[Token]) -> str | None:
     """DATE, TIME and TIMESTAMP of a text alone guess its format from the whole frame."""
     for token in words:
         if token.text.lower() in ("date", "time", "timestamp", "datetime"):
-            return f"{token.text.upper()} without a format guesses it from other rows; give it one, or use the option as: datetime"
+            what = f"{token.text.upper()} without a format guesses it from other rows"
+            return f"{what}; give it one, or use the option as: datetime"
     return None
 
 
@@ -200,8 +210,8 @@ def _as_text(words: list[Token], sql: str) -> str:
 
 
 def _reserved(token: Token, words: list[Token], sql: str) -> Finding:
-    what = f"{token.text.upper()} is a word of SQL; a column of this name stands in double quotes" + _as_text(words, sql)
-    return Finding(what, token.text, token.offset)
+    what = f"{token.text.upper()} is a word of SQL; a column of this name stands in double quotes"
+    return Finding(what + _as_text(words, sql), token.text, token.offset)
 
 
 def _unknown_function(name: str, words: list[Token], sql: str) -> Finding:
@@ -234,7 +244,8 @@ def unknown_columns(sql: str, expression: pl.Expr, columns: Mapping[str, pl.Data
     for name in dict.fromkeys(expression.meta.root_names()):
         if name in columns:
             continue
-        token = next((t for t in words if t.kind in ("word", "quoted") and t.text.strip('"`') == name), Token("", "", 0))
+        named = (t for t in words if t.kind in ("word", "quoted") and t.text.strip('"`') == name)
+        token = next(named, Token("", "", 0))
         whole = sql.strip()
         close = quote(whole) if whole in columns else None
         if close is None and (found := near(name, columns)) is not None:

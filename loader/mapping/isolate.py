@@ -1,4 +1,6 @@
-"""The rows on which an expression fails: polars fails a frame as a whole, and one bad value must not reject its neighbours.
+"""The rows on which an expression fails.
+
+Polars fails a frame as a whole, and one bad value must not reject its neighbours.
 
 A block of rows that fails is split and tried again. What splits best is what the expression itself does: a strict
 cast fails where the lenient one gives null, and a CASE fails only in the branch taken. A block in which polars says
@@ -30,7 +32,8 @@ class Evaluated:
 def evaluate(rows: pl.DataFrame, sql: str, dtype: pl.DataType) -> Evaluated:
     """The values of the row-by-row expression `sql` of type `dtype` over `rows`, row by row where it fails."""
     expression = parse(sql)[0]
-    assert expression is not None
+    if expression is None:
+        raise ValueError(sql)
     try:
         return Evaluated(_values(rows, expression), None)
     except FAILURES:
@@ -112,5 +115,5 @@ def _splits(expression: pl.Expr, rows: pl.DataFrame, formats: list[str]) -> Iter
         if ".strict_cast(" in written:
             yield part.is_not_null() & part.cast(dtype, strict=False).is_null()
         elif ".strptime(" in written and isinstance(dtype, (pl.Datetime, pl.Date, pl.Time)):
-            for format in formats:
-                yield part.is_not_null() & part.str.strptime(dtype, format, strict=False).is_null()
+            for written_as in formats:
+                yield part.is_not_null() & part.str.strptime(dtype, written_as, strict=False).is_null()

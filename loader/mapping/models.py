@@ -8,7 +8,16 @@ import zoneinfo
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    Tag,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -58,12 +67,18 @@ class Value(Settings):
     lookup: dict[str, ScalarOrNull] | None = Field(
         None, min_length=1, description="Replaces values, compared as text; others take the default or reject the row."
     )
-    default: ScalarOrNull = Field(None, description="Stands in for null and for what is not in the lookup; null leaves out.")
+    default: ScalarOrNull = Field(
+        None, description="Stands in for null and for what is not in the lookup; null leaves out."
+    )
     as_: ColumnType | None = Field(None, alias="as", description="The type to convert to.")
-    format: str | None = Field(None, min_length=1, description="The strftime format of a time or a date written as text.")
+    format: str | None = Field(
+        None, min_length=1, description="The strftime format of a time or a date written as text."
+    )
     unit: TimeUnit | None = Field(None, description="Reads numbers as times since 1970.")
     timezone: Timezone | None = Field(None, description="The zone of times that carry none, instead of the mapping's.")
-    hash: Literal["sha256"] | None = Field(None, description="Replaces the value by the hash (hex) of its text in UTF-8.")
+    hash: Literal["sha256"] | None = Field(
+        None, description="Replaces the value by the hash (hex) of its text in UTF-8."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -129,7 +144,7 @@ def _shape(value: object) -> str:
 
 def _all(value: object) -> object:
     if value != "*":
-        raise ValueError("expected names with values, a list of columns, or \"*\" for all columns that are left")
+        raise ValueError('expected names with values, a list of columns, or "*" for all columns that are left')
     return value
 
 

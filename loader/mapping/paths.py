@@ -25,8 +25,8 @@ def resolve_source(source: SourceSettings, folder: Path) -> SourceSettings:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    if "://" in path or os.path.isabs(path):
+    if "://" in path or Path(path).is_absolute():
         return path
     # A folder with a bracket in its name is no pattern.
-    base = glob.escape(str(folder)) if glob.has_magic(path) else str(folder)
-    return os.path.normpath(os.path.join(base, path))
+    base = Path(glob.escape(str(folder))) if glob.has_magic(path) else folder
+    return os.path.normpath(base / path)

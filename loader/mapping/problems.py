@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from loader.mapping.document import Document, Node, Path, kind_of
+from loader.mapping.document import Document, Node, Place, kind_of
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -34,7 +34,9 @@ _EXPECTED = {
 }
 
 
-def validate(model: type[Model], data: object, document: Document, path: Path = (), extra: Collection[str] = ()) -> Model | None:
+def validate(
+    model: type[Model], data: object, document: Document, path: Place = (), extra: Collection[str] = ()
+) -> Model | None:
     """The model of the `data` at `path`; every problem goes to `document`.
 
     Where there are problems, what is left without the wrong parts is returned if that is a model still, so that the
@@ -60,7 +62,7 @@ def _without_wrong_parts(model: type[Model], data: object, error: ValidationErro
     return None
 
 
-def _cut(data: Any, loc: Path) -> bool:
+def _cut(data: Any, loc: Place) -> bool:
     """Take out the innermost member of `data` that lies on `loc`; False where there is none."""
     holder, key = None, None
     for part in loc:
@@ -74,7 +76,7 @@ def _cut(data: Any, loc: Path) -> bool:
 
 
 def _report(
-    error: ValidationError, model: type[BaseModel], document: Document, path: Path, extra: Collection[str]
+    error: ValidationError, model: type[BaseModel], document: Document, path: Place, extra: Collection[str]
 ) -> None:
     expected: dict[int, tuple[Node, list[str]]] = {}
     told: set[int] = set()
@@ -102,7 +104,7 @@ def _report(
             document.problem(node, f"expected {' or '.join(words)}, found {kind_of(node)}")
 
 
-def _report_tag(model: type[BaseModel], document: Document, loc: Path) -> None:
+def _report_tag(model: type[BaseModel], document: Document, loc: Place) -> None:
     """A block whose `type` does not say what it is."""
     field = model.model_fields[str(loc[-1])]
     tags = [typing.get_args(one.model_fields["type"].annotation)[0] for one in _models(field.annotation)]
@@ -138,7 +140,11 @@ def _words(detail: ErrorDetails) -> str:
         case "too_short":
             return "expected at least one"
         case "string_too_short":
-            return "expected text, found none" if context["min_length"] == 1 else f"expected at least {context['min_length']} characters"
+            return (
+                "expected text, found none"
+                if context["min_length"] == 1
+                else f"expected at least {context['min_length']} characters"
+            )
         case "string_too_long":
             return f"expected at most {context['max_length']} character{'s' if context['max_length'] > 1 else ''}"
         case "string_pattern_mismatch":
@@ -148,11 +154,12 @@ def _words(detail: ErrorDetails) -> str:
 
 _PATTERNS = {
     r"^https?://\S+$": "expected an address that starts with https:// or http://",
-    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "expected at most 64 letters, digits, '_', '.' and '-', a letter or digit first",
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "expected at most 64 letters, digits, '_', '.' and '-', "
+    "the first a letter or digit",
 }
 
 
-def _keys(model: type[BaseModel], loc: Path) -> list[str]:
+def _keys(model: type[BaseModel], loc: Place) -> list[str]:
     """The keys of the block in which `loc` ends."""
     for at, part in enumerate(loc[:-1]):
         found = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
@@ -160,7 +167,9 @@ def _keys(model: type[BaseModel], loc: Path) -> list[str]:
             continue
         blocks = list(_models(found.annotation))
         tag = loc[at + 1]
-        tagged = [b for b in blocks if "type" in b.model_fields and tag in typing.get_args(b.model_fields["type"].annotation)]
+        tagged = [
+            b for b in blocks if "type" in b.model_fields and tag in typing.get_args(b.model_fields["type"].annotation)
+        ]
         model = next(iter(tagged or blocks), model)
     return [field.alias or name for name, field in model.model_fields.items()]
 

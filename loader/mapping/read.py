@@ -9,9 +9,9 @@ from collections.abc import Mapping as AbstractMapping
 from pathlib import Path
 from typing import Any, Literal
 
-from loader.errors import UsageError
+from loader.errors import MappingError, UsageError
 from loader.mapping import yaml
-from loader.mapping.document import Document, Node, kind_of, step
+from loader.mapping.document import Document, Node, Place, kind_of, step
 from loader.mapping.environment import expand
 from loader.mapping.events import EventReader
 from loader.mapping.expressions import near
@@ -23,7 +23,7 @@ from loader.providers import PROVIDERS
 from loader.providers.base import DestinationSettings, Provider
 from loader.settings import SqlSettings
 
-# Provider name → values that replace keys of its destinations. `KEY_2` is for the provider's second destination, and so on.
+# Provider name → values that replace keys of its destinations. `KEY_2` is for the provider's second destination.
 StandIns = AbstractMapping[str, AbstractMapping[str, str]]
 
 PLACEHOLDER = "not-set"
@@ -123,7 +123,7 @@ class _Reader:
         data = document.root.plain_data()
         # Events are checked with their destinations, so that a wrong part hides nothing.
         top = validate(MappingFile, data, document)
-        shared = self._block(data, ("event",))
+        shared = self._block(("event",))
         where = self._where()
         if document.root.get("event") is None and not all(node.get("event") for node in _destination_nodes(document)):
             document.problem(document.root, "'event' is missing")
@@ -136,12 +136,13 @@ class _Reader:
         if top is not None:
             self._cursor(top, complete)
         document.stop()
-        assert top is not None
+        if top is None:  # pragma: no cover - what the models refuse is a problem
+            raise MappingError([])
         absolute = path.absolute()
         source = resolve_source(top.source, absolute.parent)
         return Mapping(absolute, path.stem, digest, source, top.timezone, where, tuple(complete), document)
 
-    def _block(self, data: Any, path: tuple[str | int, ...]) -> EventBlock | None:
+    def _block(self, path: Place) -> EventBlock | None:
         """The `event:` at `path`, without its wrong parts (which the models above have reported)."""
         node = self.document.find(path)
         if step(self.document.find(path[:-1]), "event") is None or node.kind != "map":
@@ -170,21 +171,23 @@ class _Reader:
         own = None
         if "event" in item:
             validate(EventBlock, item["event"], document, (*path, "event"))
-            own = self._block(item, (*path, "event"))
+            own = self._block((*path, "event"))
         rest = {key: value for key, value in item.items() if key != "event"}
         settings = validate(provider.settings, rest, document, path, extra=("event",))
-        event = self.events.merge(provider, shared, own, path, node)
+        event = self.events.merge(provider, shared, own, path)
         route = self._route(provider, settings, path)
         if settings is None or route is None:
             return None
         return Destination(settings.name or provider.name, provider, route, settings, event, node)
 
-    def _route(self, provider: Provider, settings: DestinationSettings | None, path: tuple[str | int, ...]) -> Any:
+    def _route(self, provider: Provider, settings: DestinationSettings | None, path: Place) -> Any:
         name = settings.route if settings is not None else None
         routes = {route.name: route for route in provider.routes}
         if name is not None and name not in routes:
             listed = ", ".join(routes)
-            self.document.problem(self.document.find((*path, "route")), f"{provider.name} has no route '{name}'; it has {listed}")
+            self.document.problem(
+                self.document.find((*path, "route")), f"{provider.name} has no route '{name}'; it has {listed}"
+            )
             return None
         route = provider.route(name)
         chunk = settings.chunk if settings is not None else None
@@ -214,9 +217,14 @@ class _Reader:
             if cursor is None and uses:
                 document.problem(query, "the query uses :cursor, but the source has no `cursor`")
             if cursor is not None and not uses:
-                document.problem(query, f"the source has a cursor, but the query does not use it; such as WHERE {cursor.column} > :cursor")
+                document.problem(
+                    query,
+                    f"the source has a cursor, but the query does not use it; such as WHERE {cursor.column} > :cursor",
+                )
             if cursor is not None and cursor.initial is None:
-                document.problem(document.find(("source", "cursor")), "'initial' is missing; the first run needs a value for :cursor")
+                document.problem(
+                    document.find(("source", "cursor")), "'initial' is missing; the first run needs a value for :cursor"
+                )
         if cursor is not None and cursor.lag and any(not d.event.has("id") for d in destinations):
             at = document.find(("source", "cursor", "lag"))
             document.problem(at, "`lag` reads rows again; without `event.id` they would be sent twice")

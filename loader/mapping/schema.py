@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from loader.mapping.models import MappingFile
@@ -10,7 +11,9 @@ from loader.providers.base import EventField, Provider
 
 _FIELDS: dict[str, dict[str, Any]] = {
     "text": {"$ref": "#/$defs/Value"},
-    "list": {"anyOf": [{"$ref": "#/$defs/Value"}, {"type": "array", "items": {"$ref": "#/$defs/Value"}, "minItems": 1}]},
+    "list": {
+        "anyOf": [{"$ref": "#/$defs/Value"}, {"type": "array", "items": {"$ref": "#/$defs/Value"}, "minItems": 1}]
+    },
 }
 
 
@@ -40,14 +43,13 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "A mapping file of loader"}
 
 
-def _event(common: dict[str, Any], fields: Any, description: str) -> dict[str, Any]:
+def _event(common: dict[str, Any], fields: Mapping[str, EventField], description: str) -> dict[str, Any]:
     properties = dict(common["properties"])
     for name, key in properties.items():
         # Nothing written after a key is a mistake, not a null.
         choices = [choice for choice in key.get("anyOf", []) if choice != {"type": "null"}]
         properties[name] = {"anyOf": choices, "description": key["description"]}
     for name, field in fields.items():
-        assert isinstance(field, EventField)
         properties[name] = {**_FIELDS[field.kind], "description": field.description}
     return {"type": "object", "description": description, "properties": properties, "additionalProperties": False}
 
@@ -57,7 +59,8 @@ def _destination(provider: Provider, definitions: dict[str, Any]) -> dict[str, A
     definitions.update(schema.pop("$defs", {}))
     properties = schema["properties"]
     properties["provider"] = {"const": provider.name, "description": provider.title}
-    properties["route"] = {"enum": [route.name for route in provider.routes], "description": properties["route"]["description"]}
+    routes = [route.name for route in provider.routes]
+    properties["route"] = {"enum": routes, "description": properties["route"]["description"]}
     properties["event"] = {"$ref": f"#/$defs/Event for {provider.name}"}
     for key in properties.values():
         key.pop("writeOnly", None)

@@ -1,4 +1,4 @@
-"""Whether a value of some type can become what its field needs: found when the columns are known, before any row is read."""
+"""Whether a value of some type can become what its field needs: found before any row is read."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def _after_options(value: Value, kind: Kind, dtype: pl.DataType, zone: str | Non
         if dtype != pl.String and value.format is not None:
             return "format", f"`format` is for text, found {words(dtype)}"
         dtype = pl.Date()
-    elif value.as_ not in (None, "datetime"):
+    elif value.as_ is not None and value.as_ != "datetime":
         if value.as_ != "text" and dtype.is_temporal():
             return "as", f"{words(dtype)} cannot become {value.as_}"
-        dtype = _CONVERTED.get(value.as_ or "", dtype)
+        dtype = _CONVERTED[value.as_]
     if kind == "time" or value.as_ == "datetime":
         return _time(value, dtype, zone)
     if value.hash is not None:
@@ -121,7 +121,8 @@ def _default(value: Value, dtype: pl.DataType) -> tuple[str, str] | None:
         fits = False
     if fits:
         return None
-    return "default", f"the default is {_kind_of(default)}, the other values are {words(dtype)}; make them alike, or add as: text"
+    differ = f"the default is {_kind_of(default)}, the other values are {words(dtype)}"
+    return "default", f"{differ}; make them alike, or add as: text"
 
 
 def _name(default: object) -> str:
@@ -172,6 +173,10 @@ def words(dtype: pl.DataType) -> str:
     if dtype.is_float():
         return "a number"
     return {
-        "String": "text", "Boolean": "a boolean", "Date": "a date", "Time": "a time of day", "Struct": "an object",
+        "String": "text",
+        "Boolean": "a boolean",
+        "Date": "a date",
+        "Time": "a time of day",
+        "Struct": "an object",
         "Null": "nothing but null",
     }.get(type(dtype).__name__, str(dtype))

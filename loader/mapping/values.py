@@ -13,8 +13,10 @@ import polars as pl
 
 from loader import convert, jsontext
 from loader.jsontype import DIGITS, is_json
+from loader.mapping.expressions import tokens
 from loader.mapping.language import Kind
 from loader.mapping.models import Value
+from loader.settings import ColumnType
 
 # One form for a decimal: digits with at most one point. Its digits are kept as they are written.
 _DECIMAL = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)$"
@@ -64,6 +66,7 @@ class Options:
         self.value, self.kind, self.name = value, kind, name
         self.timezone = value.timezone or timezone
         self.has_default = "default" in value.model_fields_set
+        self.divides = any(token.text == "/" for token in tokens(value.expr or ""))
 
     def apply(self, values: pl.Series) -> tuple[pl.Series, list[Failure]]:
         """The column as its field needs it, and the rows without a value.
@@ -80,7 +83,7 @@ class Options:
         if self.has_default and self.value.default is not None:
             values = self._fill(values)
         if self.value.as_ is not None and not (self.kind == "time" and self.value.as_ == "datetime"):
-            values = self._convert(values, failures)
+            values = self._convert(values, self.value.as_, failures)
         if self.value.hash is not None:
             values = _sha256(as_text(values))
         if self.kind == "time":
@@ -89,13 +92,15 @@ class Options:
             return as_text(values), failures
         if isinstance(values.dtype, pl.Datetime) and self.value.as_ is None:
             values = self._time(values, failures)
+        if values.dtype.is_decimal() and self.divides:
+            return _trimmed(values), failures
         finite = jsontext.finite(pl.col("value"), values.dtype)
         if finite is not None:
             infinite = ~values.alias("value").to_frame().select(finite).to_series()
             if infinite.any():
                 shown = values.cast(pl.String) if values.dtype.is_float() else None
-                message = "{name} is {value}; expected a finite number" if shown is not None else "{name} holds NaN or infinity"
-                failures.append(Failure(infinite, "not_finite", message.replace("{name}", self.name), shown))
+                what = "holds NaN or infinity" if shown is None else "is {value}; expected a finite number"
+                failures.append(Failure(infinite, "not_finite", f"{self.name} {what}", shown))
         return values, failures
 
     def _look_up(self, values: pl.Series, failures: list[Failure]) -> pl.Series:
@@ -123,14 +128,10 @@ class Options:
         literal = pl.lit(default if not values.dtype.is_decimal() else str(default)).cast(values.dtype)
         return values.alias("value").to_frame().select(pl.col("value").fill_null(literal)).to_series()
 
-    def _convert(self, values: pl.Series, failures: list[Failure]) -> pl.Series:
-        kind = self.value.as_
-        assert kind is not None
+    def _convert(self, values: pl.Series, kind: ColumnType, failures: list[Failure]) -> pl.Series:
         if kind == "decimal":
             return self._decimal(values, failures)
-        result = convert.convert(
-            values, kind, timezone=self.timezone, unit=self.value.unit, format=self.value.format
-        )
+        result = convert.convert(values, kind, timezone=self.timezone, unit=self.value.unit, format=self.value.format)
         self._failed(result, values, failures)
         return result.values
 
@@ -153,9 +154,7 @@ class Options:
         return digits.to_frame("d").select(pl.when(good).then(pl.col("d"))).to_series().ext.to(DIGITS)
 
     def _time(self, values: pl.Series, failures: list[Failure]) -> pl.Series:
-        result = convert.to_time(
-            values, timezone=self.timezone, unit=self.value.unit, format=self.value.format
-        )
+        result = convert.to_time(values, timezone=self.timezone, unit=self.value.unit, format=self.value.format)
         self._failed(result, values, failures)
         return result.values
 
@@ -170,12 +169,18 @@ class Options:
             wanted = f"a time in {self.value.unit} since 1970"
         messages = {
             "time_skipped": f"{self.name}: the clocks of {self.timezone} skip '{{value}}'",
-            "time_repeated": f"{self.name}: the clocks of {self.timezone} show '{{value}}' twice; only an offset tells which",
+            "time_repeated": f"{self.name}: the clocks of {self.timezone} show '{{value}}' twice; "
+            "only an offset tells which",
         }
         shown = as_text(values)
         for reason in sorted(result.failures.drop_nulls().unique()):
             message = messages.get(reason, f"{self.name}: '{{value}}' is not {wanted}")
             failures.append(Failure((result.failures == reason).fill_null(False), reason, message, shown))
+
+
+def _trimmed(values: pl.Series) -> pl.Series:
+    """Decimals without zeros at their end: a division has as many decimals as polars gives it, and they say nothing."""
+    return values.cast(pl.String).str.strip_chars_end("0").str.strip_suffix(".").ext.to(DIGITS)
 
 
 def _sha256(text: pl.Series) -> pl.Series:

@@ -32,7 +32,7 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
 MAX_NODES = 200_000
 
-_TAGS = {"str": "scalar", "int": "scalar", "float": "scalar", "bool": "scalar", "null": "scalar", "map": "map", "seq": "list"}
+_TAGS = {**dict.fromkeys(("str", "int", "float", "bool", "null"), "scalar"), "map": "map", "seq": "list"}
 
 
 def parse(file: str, raw: bytes) -> Document:
@@ -167,8 +167,8 @@ class _Builder:
         name = str(event.tag).removeprefix("tag:yaml.org,2002:")
         if _TAGS.get(name) == kind:
             return name
-        mark = event.start_mark
-        self.problems.append(Problem(self.file, mark.line + 1, mark.column + 1, f"unknown tag '{event.tag}'; take it out"))
+        mark, message = event.start_mark, f"unknown tag '{event.tag}'; take it out"
+        self.problems.append(Problem(self.file, mark.line + 1, mark.column + 1, message))
         return None
 
     def _count(self, event: Any, size: int) -> None:
@@ -194,7 +194,8 @@ class _Builder:
 
     def _member(self, parent: Node, key: Node, value: Node) -> None:
         if key.kind != "scalar" or not key.text:
-            message = "a key is missing before the ':'" if key.kind == "scalar" else "a key is text, not a list or a map"
+            what = "is missing before the ':'" if key.kind == "scalar" else "is text, not a list or a map"
+            message = f"a key {what}"
             self.problems.append(Problem(self.file, key.line, key.column, message))
             return
         name = key_of(key)

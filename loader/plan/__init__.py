@@ -1,5 +1,6 @@
 """The plan: events checked against the provider's limits, cut into chunks and staged on disk, before anything is sent."""
 
+from loader.plan.background import read_ahead
 from loader.plan.budget import MaxRejected
 from loader.plan.chunking import Room, chunk_ends
 from loader.plan.encoding import LateEvents, encode
@@ -21,6 +22,7 @@ __all__ = [
     "chunk_ends",
     "encode",
     "open_part",
+    "read_ahead",
     "read_rejections",
     "record_of",
     "read_rows",

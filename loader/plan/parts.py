@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from loader.errors import StateError
+from loader.plan.background import Background
 from loader.rejection import ROW, SCHEMA
 
 # `chunk`: number from 1. `event`, `user`: JSON text. `time`: microseconds since 1970 where a window must be kept.
@@ -79,8 +80,8 @@ class _Numbered:
     rows_per_file = 100_000
     folder_name: str
 
-    def __init__(self, run_folder: Path) -> None:
-        self._folder = run_folder / self.folder_name
+    def __init__(self, run_folder: Path, background: Background) -> None:
+        self._folder, self._background = run_folder / self.folder_name, background
         self._frames: list[pl.DataFrame] = []
         self._rows = 0
         self._files = 0
@@ -97,8 +98,12 @@ class _Numbered:
         """Write what is left."""
         if self._frames:
             self._files += 1
-            write_durably(pl.concat(self._frames, how="vertical_relaxed"), self._folder / f"{self._files:05d}.parquet")
+            self._background.do(_write_all, self._frames, self._folder / f"{self._files:05d}.parquet")
             self._frames, self._rows = [], 0
+
+
+def _write_all(frames: list[pl.DataFrame], path: Path) -> None:
+    write_durably(pl.concat(frames, how="vertical_relaxed"), path)
 
 
 class RejectionWriter(_Numbered):

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from loader import checkpoint as record
 from loader import jsontext
+from loader.plan.background import Background
 from loader.plan.parts import RejectionWriter, RowWriter
 from loader.errors import LateEventsError
 from loader.plan.staging import Stager
@@ -107,7 +108,10 @@ class Kept(Protocol):
 
 
 class Planner:
-    """Makes one plan. `add` every frame in order, then `finish`, then `commit`; without `commit` nothing is kept."""
+    """Makes one plan. `add` every frame in order, then `finish`, then `commit`; without `commit` nothing is kept.
+
+    Files are written in the background; as a context manager it leaves none behind that is still being written.
+    """
 
     def __init__(
         self, run: str, run_folder: Path, destinations: Sequence[Planned], connection: Connection, *, again: bool, digest: bool
@@ -117,6 +121,7 @@ class Planner:
         self._destinations = [planned.destination for planned in destinations]
         self._columns = [planned.columns for planned in destinations]
         now = datetime.now(UTC)
+        self._background = Background()
         self._stagers = [
             Stager(
                 planned.destination.name,
@@ -127,14 +132,21 @@ class Planner:
                 run,
                 _Ids(connection, run, planned.destination.name, again) if "id" in planned.columns else None,
                 now,
+                self._background,
                 digest=digest,
             )
             for planned in destinations
         ]
-        self._rejections, self._rows = RejectionWriter(run_folder), RowWriter(run_folder)
+        self._rejections, self._rows = RejectionWriter(run_folder, self._background), RowWriter(run_folder, self._background)
         self._rows_of: dict[str, tuple[int, int]] = {}
         self.read = self.filtered = self.events = 0
         self._rows_rejected: Counter[str] = Counter()
+
+    def __enter__(self) -> Planner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._background.abandon()
 
     @property
     def rejected(self) -> int:
@@ -197,6 +209,7 @@ class Planner:
             stager.finish()
         self._rejections.close()
         self._rows.close()
+        self._background.finish()
 
     def refuse_late_events(self) -> None:
         """Raises LateEventsError where events lie outside a provider's window and nothing was decided about them."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import polars as pl
 
+from loader.plan.background import Background
 from loader.plan.chunking import Room, chunk_ends
 from loader.plan.encoding import encode
 from loader.plan.parts import PART_SCHEMA, part_path, write_durably
@@ -77,6 +78,7 @@ class Stager:
         run: str,
         ids: Ids | None,
         now: datetime,
+        background: Background,
         *,
         digest: bool = False,
     ) -> None:
@@ -85,12 +87,14 @@ class Stager:
         self._encoded = route.encode(columns)
         self._room = Room.of(route, settings.chunk)
         self._folder, self._run, self._ids = run_folder, run, ids
+        self._background = background
         self._open = pl.DataFrame(schema={key: PART_SCHEMA[key] for key in ("row", "id", "time", "user", "event")})
         self._closed: list[pl.DataFrame] = []
         self._closed_events = self._closed_bytes = 0
         self._parts = 0
         self._positions = 0
         self._digest = hashlib.sha256() if digest else None
+        self.staged.digest = self._digest.hexdigest() if self._digest else ""
 
     def skip(self, events: int) -> None:
         """Count events of a file that was delivered to this destination before."""
@@ -125,12 +129,10 @@ class Stager:
         self._count(found)
         return found
 
-    def finish(self) -> Staged:
-        """Close the last chunk and part."""
+    def finish(self) -> None:
+        """Close the last chunk and part. All of `staged` is known when the background has finished."""
         self._cut(self._open.clear(), last=True)
-        self._write_part()
-        self.staged.digest = self._digest.hexdigest() if self._digest else ""
-        return self.staged
+        self._close_part()
 
     def _count(self, rejected: pl.DataFrame) -> None:
         for reason, count in rejected.group_by("reason").len().iter_rows():
@@ -172,18 +174,23 @@ class Stager:
         self._closed_events += done
         self._closed_bytes += sum(sizes[:done])
         if self._closed_events >= PART_EVENTS or self._closed_bytes >= PART_BYTES:
-            self._write_part()
+            self._close_part()
 
-    def _write_part(self) -> None:
+    def _close_part(self) -> None:
         if not self._closed:
             return
-        part = pl.concat(self._closed).rechunk()
         self._parts += 1
+        self._background.do(self._write_part, self._closed, part_path(self._folder, self._name, self._parts))
+        self._closed, self._closed_events, self._closed_bytes = [], 0, 0
+
+    def _write_part(self, frames: list[pl.DataFrame], path: Path) -> None:
+        """Runs in the background, for one part after the other."""
+        part = pl.concat(frames)
         self.staged.bytes += self._body_bytes(part)
         if self._digest is not None:
             self._digest.update(b"\n".join(part.get_column("event").to_list()))
-        write_durably(part, part_path(self._folder, self._name, self._parts))
-        self._closed, self._closed_events, self._closed_bytes = [], 0, 0
+            self.staged.digest = self._digest.hexdigest()
+        write_durably(part, path)
 
     def _body_bytes(self, part: pl.DataFrame) -> int:
         """Bytes of the bodies of a part's chunks; a user's envelope is paid once per chunk."""

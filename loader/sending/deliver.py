@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -67,6 +66,7 @@ class _Piece:
     users: list[bytes | None]
     events: list[bytes]
     attempts: int = 0
+    body: bytes | None = None  # of exactly these events, where it was made ahead
 
     @property
     def refused(self) -> int:
@@ -77,6 +77,7 @@ class _Piece:
         for name in ("rows", "times", "users", "events"):
             values = getattr(self, name)
             setattr(self, name, [values[at] for at in kept])
+        self.body = None
 
 
 class Delivery:
@@ -100,7 +101,8 @@ class Delivery:
         values = [getattr(target.settings, name) for name in target.provider.secrets]
         self._secrets = [value.get_secret_value() for value in values if value is not None]
         self._pacer = Pacer(target.settings.rate or target.route.rate)
-        self._busy: Counter[bytes | None] = Counter()
+        # The users of each chunk under way, where the order of a user's events matters.
+        self._busy: list[set[bytes | None]] = []
         self._freed = asyncio.Condition()
         self._doubts = 0
         self._ending: BaseException | None = None
@@ -129,8 +131,10 @@ class Delivery:
                     if len(piece.rows) > left:
                         piece, _ = await self._split(piece, left)
                     left -= len(piece.rows)
-                await self._occupy(piece)
-                task = asyncio.create_task(self._settle(piece, slots))
+                # Made while others are under way, for a chunk often waits for the one before.
+                piece.body = self._target.route.body(piece.users, piece.events)
+                users = await self._occupy(piece)
+                task = asyncio.create_task(self._settle(piece, users, slots))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         except LoaderError as error:
@@ -161,17 +165,15 @@ class Delivery:
             piece.keep([at for at, row in enumerate(piece.rows) if row not in refused_rows])
         return piece
 
-    async def _occupy(self, piece: _Piece) -> None:
-        """Wait until no chunk under way holds a user of this one, where the order of a user's events matters."""
-        if not self._target.route.ordered:
-            return
-        users = set(piece.users)
+    async def _occupy(self, piece: _Piece) -> set[bytes | None]:
+        """Wait until no chunk under way holds a user of this one, where the order of a user's events matters; its users."""
+        users = set(piece.users) if self._target.route.ordered else set()
         async with self._freed:
-            await self._freed.wait_for(lambda: not any(user in self._busy for user in users))
-            self._busy.update(users)
+            await self._freed.wait_for(lambda: all(users.isdisjoint(others) for others in self._busy))
+            self._busy.append(users)
+        return users
 
-    async def _settle(self, piece: _Piece, slots: asyncio.Semaphore) -> None:
-        users = set(piece.users)
+    async def _settle(self, piece: _Piece, users: set[bytes | None], slots: asyncio.Semaphore) -> None:
         try:
             await self._send(piece)
         except Halted:
@@ -183,11 +185,9 @@ class Delivery:
             raise
         finally:
             slots.release()
-            if self._target.route.ordered:
-                async with self._freed:
-                    self._busy.subtract(users)
-                    self._busy = +self._busy
-                    self._freed.notify_all()
+            async with self._freed:
+                self._busy = [others for others in self._busy if others is not users]
+                self._freed.notify_all()
 
     def _end(self, error: BaseException) -> None:
         self._ending = self._ending or error
@@ -230,7 +230,7 @@ class Delivery:
 
     async def _exchange(self, piece: _Piece) -> Receipt:
         target = self._target
-        body = target.route.body(piece.users, piece.events)
+        body = piece.body or target.route.body(piece.users, piece.events)
         try:
             answer = await self._client.send(target.route.request(target.settings, body, piece.users))
         except NothingSent as error:
@@ -267,7 +267,8 @@ class Delivery:
         self._doubts = 0
         refused = {piece.rows[at]: words for at, words in receipt.refused.items()}
         sent = len(piece.rows) - len(refused)
-        piece.keep([at for at, row in enumerate(piece.rows) if row not in refused])
+        if refused:
+            piece.keep([at for at, row in enumerate(piece.rows) if row not in refused])
         status = self._status(piece, "sent" if sent else "rejected", token=receipt.token)
         await self._journal.write([status, *refuse(self._target.run, self._target.name, refused, "refused")])
         self._progress.advance(self._target.name, sent=sent)

@@ -1,9 +1,10 @@
 """What JSON values are: read without losing a digit, and the polars type that all values of a column have.
 
 A number is an `int` of 64 bits or a `float` where these print the same digits again, else `Digits`. A column gets a
-polars type where all its values are of one kind; objects become structs, key by key. What has no such type (numbers
-with and without a point, an object whose member is now a number and now a text, `12.10`, integers over 64 bits)
-becomes `loader.jsontype.JSON`, the value's own compact text, so that it arrives as it was.
+polars type where all its values are of one kind; objects become structs, key by key. Numbers that have no such type
+(with and without a point, `12.10`, integers over 64 bits) become `loader.jsontype.DIGITS`, their own text, and all else
+(objects among lists, a member that is now a number and now a text) becomes `JSON`, the value's compact text, so that it
+arrives as it was.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from loader.jsontype import JSON, is_json
+from loader.jsontype import DIGITS, JSON, is_json
 
 # A number that may not be printed as it was read: more digits than a float holds, an exponent, zeros at the end, or
 # more than 64 bits. Strings may match as well: that costs time, nothing else. (A pattern for polars.)
@@ -178,10 +179,12 @@ class Shape:
         return 0
 
     def dtype(self) -> pl.DataType:
-        """The polars type of all values here; `JSON` where there is none."""
+        """The polars type of all values here; `DIGITS` or `JSON` where there is none."""
         kinds = set(self.kinds)
         if not kinds:
             return pl.String()
+        if kinds <= _NUMBERS and kinds not in ({int}, {float}):
+            return DIGITS
         if len(kinds) > 1:
             return JSON
         kind = kinds.pop()
@@ -205,7 +208,7 @@ class Shape:
 
 
 def holds_json(dtype: pl.DataType) -> bool:
-    """Whether `dtype` is `JSON` or a struct or list with `JSON` somewhere inside."""
+    """Whether `dtype` is `JSON` or `DIGITS`, or a struct or list with one somewhere inside."""
     if isinstance(dtype, pl.Struct):
         return any(holds_json(_instance(field.dtype)) for field in dtype.fields)
     if isinstance(dtype, pl.List):
@@ -239,7 +242,7 @@ def _extended(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Struct) and holds_json(dtype):
         fields = [_extended(expr.struct.field(f.name), _instance(f.dtype)).alias(f.name) for f in dtype.fields]
         return pl.when(expr.is_not_null()).then(pl.struct(fields))
-    return expr.ext.to(JSON) if is_json(dtype) else expr
+    return expr.ext.to(dtype) if is_json(dtype) else expr
 
 
 def _instance(dtype: Any) -> pl.DataType:

@@ -258,34 +258,38 @@ class Sqlite(Database):
         found = connection.execute(sa.text(f"SELECT {checks} FROM (\n{query.text}\n)"), query.params).one()  # noqa: S608
         columns = []
         for index, name in enumerate(names):
-            integer, real, text, blob, large = found[index * 5 : index * 5 + 5]
-            if integer and real and not (text or blob or large):
-                integer = 0
-            kinds = [
-                (dtype, word)
-                for (dtype, word), seen in zip(_SQLITE.items(), (integer, real, text, blob), strict=True)
-                if seen
-            ]
+            *seen, large = found[index * 5 : index * 5 + 5]
+            kinds = [kind for kind, there in zip(_SQLITE, seen, strict=True) if there]
+            if kinds == [int, float] and not large:
+                kinds = [float]
             if len(kinds) > 1:
-                raise self._conflict(connection, query, index, name)
-            columns.append(Column(name, kinds[0][0]) if kinds else Column(name, pl.String(), "nothing"))
+                raise self._conflict(connection, query, index, name, kinds)
+            columns.append(Column(name, _SQLITE[kinds[0]][0]) if kinds else Column(name, pl.String(), "nothing"))
         return columns
 
-    def _conflict(self, connection: sa.Connection, query: Query, index: int, name: str) -> SourceError:
-        first: dict[str, int] = {}
+    def _conflict(
+        self, connection: sa.Connection, query: Query, index: int, name: str, kinds: list[type]
+    ) -> SourceError:
+        two = [kinds[0], kinds[-1]]
+        first: dict[type, int] = {}
         for number, row in enumerate(connection.execute(sa.text(query.text), query.params), 1):
-            if row[index] is not None:
-                first.setdefault(_PYTHON[type(row[index])], number)
-            if len(first) > 1 and (number > 1_000_000 or set(first) != {"integers", "floating point numbers"}):
+            if type(row[index]) in two:
+                first.setdefault(type(row[index]), number)
+            if len(first) == 2:
                 break
-        kinds = " and ".join(f"{kind} (first in row {number})" for kind, number in list(first.items())[:2])
+        words = " and ".join(f"{_SQLITE[kind][1]} (first in row {number})" for kind, number in first.items())
         return SourceError(
-            f"the column '{name}' holds {kinds}; make it one type in the query, such as CAST({name} AS TEXT)"
+            f"the column '{name}' holds {words}; make it one type in the query, such as CAST({name} AS TEXT)"
         )
 
 
-_SQLITE: dict[pl.DataType, str] = {pl.Int64(): "int", pl.Float64(): "float", pl.String(): "str", pl.Binary(): "bytes"}
-_PYTHON = {int: "integers", float: "floating point numbers", str: "text", bytes: "binary values"}
+# The four types of SQLite's values, in the order in which `columns` asks for them.
+_SQLITE: Mapping[type, tuple[pl.DataType, str]] = {
+    int: (pl.Int64(), "integers"),
+    float: (pl.Float64(), "floating point numbers"),
+    str: (pl.String(), "text"),
+    bytes: (pl.Binary(), "binary values"),
+}
 
 DATABASES: Mapping[str, type[Database]] = {
     "postgresql": Postgres,

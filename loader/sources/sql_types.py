@@ -11,7 +11,7 @@ import orjson
 import polars as pl
 
 from loader import convert
-from loader.jsontype import JSON
+from loader.jsontype import DIGITS, JSON
 
 # plain: the driver's values fit the type. decimal, number, json, date, time: the database's text, parsed here.
 # bits: bytes of a number. nothing: null in all rows. numbers, jsons: lists of such texts, taken as one JSON array.
@@ -49,7 +49,7 @@ def series(column: Column, values: Sequence[Any]) -> tuple[pl.Series, pl.Series 
         return text.str.replace_all(_JSON_BLANKS, "${1}").ext.to(JSON), None
     if column.kind == "number":
         finite = _finite(text)
-        return finite.ext.to(JSON), _failures(text, finite, "not_finite")
+        return finite.ext.to(DIGITS), _failures(text, finite, "not_finite")
     if column.kind == "decimal":
         finite = _finite(text)
         return finite.cast(dtype), _failures(text, finite, "not_finite")

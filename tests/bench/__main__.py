@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tests.bench import data
-from tests.bench.race import middle, race, racers, ratio, sink, workplace
+from tests.bench.race import make, middle, race, racers, ratio, sink, workplace
 
 
 def main() -> None:
@@ -17,7 +16,7 @@ def main() -> None:
     options = parser.parse_args()
     with workplace() as folder, sink() as to:
         source = folder / "events.csv"
-        data.write(source, options.rows)
+        make(source, options.rows)
         laps = race(racers(options.provider, source, to, folder), options.rows, options.rounds)
     print(f"{options.rows:,} rows to {options.provider}, medians of {options.rounds}; each process from start to end\n")
     print("|        | seconds | events/s | µs CPU/event | most MB | requests |")

@@ -1,7 +1,11 @@
-"""The race's input: a CSV of ten columns, the same rows each time but for the hours that Batch accepts."""
+"""The race's input: a CSV of ten columns, the same rows each time but for the hours that Batch accepts.
+
+`python -m tests.bench.data FILE ROWS`
+"""
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,9 +19,9 @@ _AWKWARD = ['say "hello"', "back\\slash", "tab\there", "two\nlines", "bell \x07"
 _TAGS = ["", "", "new", "sale", "new|sale", "app|vip|sale", "web"]
 
 
-def write(path: Path, rows: int, now: datetime | None = None) -> None:
-    """Write `rows` rows to `path`; times are UTC, without a zone, and end a minute before `now`."""
-    last = (now or datetime.now(UTC)).replace(microsecond=0, tzinfo=None) - timedelta(minutes=1)
+def write(path: Path, rows: int) -> None:
+    """Write `rows` rows to `path`; times are UTC, without a zone, and end a minute ago."""
+    last = datetime.now(UTC).replace(microsecond=0, tzinfo=None) - timedelta(minutes=1)
     path.unlink(missing_ok=True)
     with path.open("ab") as file:
         for start in range(0, rows, _ROWS_AT_ONCE):
@@ -51,3 +55,7 @@ def _spread(salt: int) -> pl.Expr:
 
 def _one_of(texts: list[str], salt: int) -> pl.Expr:
     return pl.lit(pl.Series(texts)).gather(_spread(salt) % len(texts))
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), int(sys.argv[2]))

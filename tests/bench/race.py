@@ -89,6 +89,11 @@ class Lap:
 Racer = Callable[[], Lap]
 
 
+def make(path: Path, rows: int) -> None:
+    """Write the input. In another process: a child's peak memory counts from that of the process that starts it."""
+    subprocess.run([sys.executable, "-m", "tests.bench.data", str(path), str(rows)], cwd=_ROOT, check=True)
+
+
 def racers(provider: str, data: Path, to: Sink, folder: Path) -> dict[str, Racer]:
     """The loader and the script, ready to send `data` to the sink. `folder`: for the mapping and the loader's state."""
     mapping = folder / f"{provider}.yaml"

@@ -35,10 +35,14 @@ def event(folder: Path, fields: str, *, top: str = "", destinations: str = BLOOM
 def problems(path: Path, columns: AbstractMapping[str, pl.DataType] | None = None, **options: Any) -> list[str]:
     """The problems of a mapping as `line:column: message`; with `columns`, those of binding it."""
     options.setdefault("env", {})
-    with pytest.raises(MappingError) as caught:
+
+    def check() -> None:
         mapping = read(path, **options)
         if columns is not None:
             bind(mapping, columns)
+
+    with pytest.raises(MappingError) as caught:
+        check()
     for problem in caught.value.problems:
         assert problem.file == str(path)
     return [f"{p.line}:{p.column}: {p.message}" for p in caught.value.problems]

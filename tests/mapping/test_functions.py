@@ -61,9 +61,10 @@ def test_names_alone_are_no_calls(sql: str) -> None:
     "sql",
     [
         "((((((a))))))" + "x", "(" * 5000 + "a" + ")" * 5000, "NOT " * 5000 + "a", "upper(" * 1000 + "a" + ")" * 1000,
-        " || ".join(["a"] * 5000), " AND ".join(["a"] * 5000), "CASE" + " WHEN a = 1 THEN 2" * 5000 + " END", "'" * 999, '"' * 999,
-        "a\x00", "é", "💥", "a\u2028b", "{{a}}", "; DROP TABLE x", "/*", "--", "'a", "a'", "$$a$$", "{fn now()}", "U&'x'", "coalesce()",
-        "concat()", "greatest()", "interval", "interval '1'", "date", "date ''", "timestamp 'x'", "a[", "a[1:2]", "array[a]", "row(1)",
+        " || ".join(["a"] * 5000), " AND ".join(["a"] * 5000), "CASE" + " WHEN a = 1 THEN 2" * 5000 + " END",
+        "'" * 999, '"' * 999, "a\x00", "é", "💥", "a\u2028b", "{{a}}", "; DROP", "/*", "--", "'a", "a'", "$$a$$",
+        "{fn now()}", "U&'x'", "coalesce()", "concat()", "greatest()", "interval", "interval '1'", "date", "date ''",
+        "timestamp 'x'", "a[", "a[1:2]", "array[a]", "row(1)", "user.id", "a.order.b", "1.a", "'x'.y",
     ],
 )  # fmt: skip
 def test_nothing_crashes(sql: str) -> None:

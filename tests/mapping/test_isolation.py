@@ -14,13 +14,15 @@ from loader.mapping.expressions import parse, type_of
 from loader.mapping.isolate import evaluate
 from tests.mapping.support import bound, event, frame, types
 
-ROWS = pl.DataFrame({
-    "a": ["1", "x", None, "2", "y", " 3", "300"],
-    "b": [1, 0, 2, None, 1000, -5, 3],
-    "yes": [True, False, None, True, True, False, True],
-    "day": ["2026-03-01", "2026-02-30", None, "2026-13-01", "2026-03-02", "x", ""],
-    "list": [["1"], ["x", "2"], None, [], ["3", "y"], [None], ["4"]],
-})
+ROWS = pl.DataFrame(
+    {
+        "a": ["1", "x", None, "2", "y", " 3", "300"],
+        "b": [1, 0, 2, None, 1000, -5, 3],
+        "yes": [True, False, None, True, True, False, True],
+        "day": ["2026-03-01", "2026-02-30", None, "2026-13-01", "2026-03-02", "x", ""],
+        "list": [["1"], ["x", "2"], None, [], ["3", "y"], [None], ["4"]],
+    }
+)
 EXPRESSIONS = [
     "CAST(a AS INT)",
     "a::DOUBLE",
@@ -76,7 +78,15 @@ def test_any_mixture(texts: list[str | None]) -> None:
 
 
 @pytest.mark.parametrize("constant", [False, True], ids=["different values", "one value"])
-@pytest.mark.parametrize("sql", ["CAST(a AS INT)", "CASE WHEN f THEN CAST(a AS INT) ELSE 0 END", "STRPTIME(a, '%Y-%m-%d')", "CAST(CAST(a AS DOUBLE) AS INT) > 3"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CAST(a AS INT)",
+        "CASE WHEN f THEN CAST(a AS INT) ELSE 0 END",
+        "STRPTIME(a, '%Y-%m-%d')",
+        "CAST(CAST(a AS DOUBLE) AS INT) > 3",
+    ],
+)
 def test_a_column_of_bad_values_does_not_take_long(tmp_path: Path, sql: str, constant: bool) -> None:
     count = 200_000
     rows = frame({"a": [f"x{n}" for n in range(count)], "f": [n % 3 == 0 for n in range(count)]})
@@ -92,8 +102,12 @@ def test_a_column_of_bad_values_does_not_take_long(tmp_path: Path, sql: str, con
 
 def test_what_is_shown_of_the_row(tmp_path: Path) -> None:
     rows = frame({"a": ["x" * 500], "b": pl.Series([None], dtype=pl.String), "l": [[1]], "n": [5]})
-    path = event(tmp_path, "user: {const: u}\nname: {const: n}\nproperties:\n  x: CAST(a AS INT) + n + LENGTH(b) + l[1]")
+    path = event(
+        tmp_path, "user: {const: u}\nname: {const: n}\nproperties:\n  x: CAST(a AS INT) + n + LENGTH(b) + l[1]"
+    )
     [row] = bound(path, rows).destinations[0].events(rows).rejected.iter_rows(named=True)
     assert row["value"] == ("a='" + "x" * 200 + "', n=5, b=null, l=…")[:200]
-    assert row["message"].startswith("properties.x: CAST(a AS INT) + n + LENGTH(b) + l[1] cannot be computed for a='xxx")
+    assert row["message"].startswith(
+        "properties.x: CAST(a AS INT) + n + LENGTH(b) + l[1] cannot be computed for a='xxx"
+    )
     assert types(rows)["l"] == pl.List(pl.Int64)

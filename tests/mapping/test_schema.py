@@ -14,10 +14,14 @@ from tests.mapping.test_read import FULL
 SCHEMA = json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 EVENT = "event: {user: u, name: n}\n"
-SQL = "source: {type: sql, url: 'sqlite://', query: 'SELECT :cursor', params: {a: 1}, cursor: {column: a, initial: 5, lag: 1h}}\n"
+SQL = (
+    "source: {type: sql, url: 'sqlite://', query: 'SELECT :cursor', params: {a: 1}, "
+    "cursor: {column: a, initial: 5, lag: 1h}}\n"
+)
 VALUES = (
     "event:\n  user: {expr: u, lookup: {1: a, b: null}, default: null, as: text, hash: sha256}\n  name: {const: n}\n"
-    "  time: {expr: t, unit: ms, timezone: UTC}\n  properties: {a: 1, b: 1.5, c: true, d: {const: [1]}, e: {expr: d, as: date, format: '%Y'}}\n"
+    "  time: {expr: t, unit: ms, timezone: UTC}\n"
+    "  properties: {a: 1, b: 1.5, c: true, d: {const: [1]}, e: {expr: d, as: date, format: '%Y'}}\n"
 )
 
 GOOD = [
@@ -26,7 +30,9 @@ GOOD = [
     SQL + EVENT + BATCH,
     SOURCE + VALUES + BATCH,
     SOURCE + "event: {ids: {cookie: c}, name: n, properties: '*'}\n" + BLOOMREACH,
-    SOURCE + "event: {user: u, name: n, properties: [a]}\n" + BATCH.replace("}", ", rate: 5/s, timeout: 1m, chunk: 5, event: {tags: [a, {const: b}]}}"),
+    SOURCE
+    + "event: {user: u, name: n, properties: [a]}\n"
+    + BATCH.replace("}", ", rate: 5/s, timeout: 1m, chunk: 5, event: {tags: [a, {const: b}]}}"),
 ]
 BAD = [
     "[]",

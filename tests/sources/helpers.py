@@ -71,7 +71,7 @@ def read(settings: dict[str, Any], **options: Any) -> Everything:
     source = opened(settings, **options)
     frames = list(source.frames())
     for frame in frames:
-        assert frame.rows.schema == {ROW: pl.UInt64(), **source.columns}
+        assert dict(frame.rows.schema) == {ROW: pl.UInt64(), **source.columns}
         assert frame.rejected["row"].to_list() == frame.records["row"].to_list()
     everything = Everything(frames, source.columns, source.cursor)
     if "path" in settings and "cursor" not in settings:
