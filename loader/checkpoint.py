@@ -116,7 +116,7 @@ FINISHED = ("done", "in_doubt", "cancelled")
 
 
 class Checkpoint:
-    """The checkpoint of one mapping. Open it with `Checkpoint.open`; a reader needs no lock, a writer holds the state's."""
+    """The checkpoint of one mapping. `open` it to write, with the state's lock; `find` it to read, without."""
 
     def __init__(self, path: Path, engine: Engine) -> None:
         self.path = path
@@ -239,10 +239,10 @@ class Checkpoint:
 
     def part_starts(self, run: str, destination: str) -> dict[int, int]:
         """Each part's number → the position of its first event in the destination's plan."""
-        query = sa.select(chunks.c.part, sa.func.min(chunks.c.start)).group_by(chunks.c.part)
+        query = sa.select(chunks.c.part, sa.func.min(chunks.c.start).label("start")).group_by(chunks.c.part)
         with self.reading() as connection:
             found = connection.execute(query.where(chunks.c.run == run, chunks.c.destination == destination))
-            return {part: start for part, start in found}
+            return {row.part: row.start for row in found}
 
     def in_doubt(self) -> list[str]:
         """The runs with chunks in doubt, oldest first."""
@@ -304,7 +304,9 @@ class Checkpoint:
         """Runs of a query without ids and cursor, newest first: run and digest of the events per destination."""
         query = sa.select(runs.c.run, runs.c.plan_digest).where(runs.c.plan_digest.is_not(None))
         with self.reading() as connection:
-            return [(run, json.loads(digests)) for run, digests in connection.execute(query.order_by(runs.c.run.desc()))]
+            return [
+                (run, json.loads(digests)) for run, digests in connection.execute(query.order_by(runs.c.run.desc()))
+            ]
 
     def untouched(self, run: str) -> bool:
         """Whether no request was ever made for a run."""
@@ -393,7 +395,7 @@ def split_chunk(chunk: dict[str, Any], left: tuple[int, int], right: dict[str, A
 
 
 def refuse(run: str, destination: str, rows: dict[int, str], reason: str, *, free_ids: bool = True) -> list[Change]:
-    """Reject events after the plan was made: row → message. Their ids may be delivered later, unless they are in doubt."""
+    """Reject events after the plan was made: row → message. `free_ids`: their ids may be delivered later."""
     if not rows:
         return []
     values = [
@@ -409,7 +411,7 @@ def refuse(run: str, destination: str, rows: dict[int, str], reason: str, *, fre
 class Journal:
     """Writes changes durably, in order, in as few transactions as the moment allows.
 
-    `write` returns when its changes are synced to disk. What is written while a transaction is under way shares the next one.
+    `write` returns when its changes are synced to disk. What comes while a transaction is under way shares the next.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -468,8 +470,8 @@ def _settle(future: asyncio.Future[None], failure: StateError | None) -> None:
 
 
 _RECOVERY = (
-    "Restore it from a backup, or move the state folder away to start anew: then what was delivered before is not known "
-    "any more and would be sent again"
+    "Restore it from a backup, or move the state folder away to start anew: then what was delivered before is not "
+    "known any more and would be sent again"
 )
 
 
@@ -488,7 +490,9 @@ def _translated(path: Path, what: str) -> Iterator[None]:
     except sa.exc.DatabaseError as error:
         cause = str(error.orig)
         if "full" in cause or "disk I/O error" in cause:
-            raise StateError(f"the disk is full or failing: {path} cannot be written. Free some space, then run again") from None
+            raise StateError(
+                f"the disk is full or failing: {path} cannot be written. Free some space, then run again"
+            ) from None
         if "readonly" in cause or "unable to open" in cause:
             raise StateError(f"{path} cannot be {what}: {cause}. Check its owner and permissions") from None
         if "not a database" in cause or "malformed" in cause or "no such" in cause:

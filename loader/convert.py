@@ -31,7 +31,9 @@ _ISO = (
 _ISO_TEXT = re.compile(_ISO)
 # Years 1 to 9999, in microseconds since 1970: outside them no format can print the time.
 _FIRST = int((datetime(1, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1_000_000
-_LAST = int((datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1_000_000
+_LAST = (
+    int((datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1_000_000
+)
 _PER_SECOND: dict[str, int] = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 WANTED: dict[str, str] = {
@@ -55,7 +57,7 @@ class TimeWithoutZone(LoaderError):
 
 @dataclass(frozen=True)
 class Converted:
-    """`values`: the converted column, null where it failed. `failures`: codes of `rejection.REASONS`, null where fine."""
+    """`values`: the converted column, null where it failed. `failures`: codes of `rejection.REASONS`, else null."""
 
     values: pl.Series
     failures: pl.Series
@@ -178,11 +180,15 @@ def to_time(
         return _from_number(_to_decimal(values), unit, values)
     if format is not None:
         parsed = _strptime(values, format)
-        aware, naive = (parsed, None) if isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone else (None, parsed)
+        aware, naive = (
+            (parsed, None) if isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone else (None, parsed)
+        )
     else:
         aware, naive = _parse_iso(values)
     if naive is None or naive.null_count() == len(naive):
-        return _done(values, pl.Series(values.name, [None] * len(values), UTC_TIME) if aware is None else aware, "bad_time")
+        return _done(
+            values, pl.Series(values.name, [None] * len(values), UTC_TIME) if aware is None else aware, "bad_time"
+        )
     unplaced = values if aware is None else pl.select(pl.when(aware.is_null()).then(values)).to_series()
     local = _localize(unplaced, naive, timezone)
     if aware is None:
@@ -216,7 +222,9 @@ def _from_number(values: pl.Series, unit: TimeUnit, before: pl.Series | None = N
     if values.dtype.is_float():
         micros = (values * factor).round().cast(pl.Int64, strict=False)
     elif values.dtype.is_decimal():
-        micros = pl.select(values.cast(pl.Decimal(38, 6), strict=False) * factor).to_series().cast(pl.Int64, strict=False)
+        micros = (
+            pl.select(values.cast(pl.Decimal(38, 6), strict=False) * factor).to_series().cast(pl.Int64, strict=False)
+        )
     else:
         micros = pl.select(values.cast(pl.Int128) * pl.lit(factor, pl.Int128)).to_series().cast(pl.Int64, strict=False)
     inside = pl.select(pl.when((micros >= _FIRST) & (micros <= _LAST)).then(micros)).to_series()
@@ -274,14 +282,16 @@ def _parse_form(text: pl.Series, form: re.Match[str]) -> pl.Series:
     if form["frac"] and form["frac"].startswith(","):
         text = text.str.replace(",", ".", literal=True)
     seconds = "" if form["sec"] is None else ":%S" + ("%.f" if form["frac"] else "")
-    format = f"%Y-%m-%d{form['sep']}%H:%M{seconds}"
+    pattern = f"%Y-%m-%d{form['sep']}%H:%M{seconds}"
     if form["zone"] is None:
-        return text.str.to_datetime(format, time_unit="us", strict=False)
+        return text.str.to_datetime(pattern, time_unit="us", strict=False)
     if form["zone"] in ("Z", "UTC"):
-        literal = text.str.to_datetime(format + form["gap"] + form["zone"], time_unit="us", time_zone=None, strict=False)
+        literal = text.str.to_datetime(
+            pattern + form["gap"] + form["zone"], time_unit="us", time_zone=None, strict=False
+        )
         return literal.dt.replace_time_zone("UTC")
     text = text.str.replace(r" ([+-])", "${1}")
-    return text.str.to_datetime(format + "%#z", time_unit="us", time_zone="UTC", strict=False)
+    return text.str.to_datetime(pattern + "%#z", time_unit="us", time_zone="UTC", strict=False)
 
 
 def _to_date(values: pl.Series, format: str | None) -> Converted:

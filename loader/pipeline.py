@@ -78,7 +78,10 @@ class Result:
 
 
 def run(path: Path, options: Options) -> Result:
-    """Finish what is unfinished of the mapping's runs, then load what is new. Raises LoaderError where nothing was sent."""
+    """Finish what is unfinished of the mapping's runs, then load what is new.
+
+    Raises LoaderError where nothing was sent; what stops a delivery stands in the result.
+    """
     mapping = read(path, stand_ins=options.stand_ins)
     with hold(state_folder(mapping.path, options.state)) as folder:
         checkpoint = _open(folder, mapping)
@@ -198,7 +201,9 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
     """Send what is pending of a run, and say how it stands."""
     run, began = planned["run"], time.monotonic()
     if planned["mapping_digest"] != mapping.digest:
-        options.watch.say("the mapping has changed since this run was planned; its events are sent as they were planned")
+        options.watch.say(
+            "the mapping has changed since this run was planned; its events are sent as they were planned"
+        )
     checkpoint.doubt_what_was_in_flight(run)
     targets = _targets(mapping, checkpoint, run)
     for target in targets:
@@ -250,7 +255,8 @@ def _targets(mapping: Mapping, checkpoint: Checkpoint, run: str) -> list[Target]
         if now is None or now.provider.name != planned["provider"] or now.route.name != planned["route"]:
             raise UsageError(
                 f"run {run} was planned for the destination '{planned['destination']}' ({planned['provider']}, route "
-                f"{planned['route']}), which the mapping no longer has. Bring it back, or drop the rest with `loader cancel`"
+                f"{planned['route']}), which the mapping no longer has. "
+                "Bring it back, or drop the rest with `loader cancel`"
             )
         policy = now.settings.in_doubt or planned["in_doubt"]
         targets.append(Target(run, now.name, now.provider, now.route, now.settings, policy))

@@ -86,7 +86,9 @@ def _payloads(destination: BoundDestination, rows: pl.DataFrame, now: datetime) 
     route, provider = destination.destination.route, destination.destination.provider
     mapped = destination.events(rows)
     policy = destination.destination.settings.late_events
-    coded = encode(mapped.events, route.encode(destination.columns), route.window, "send" if policy == "stop" else policy, now)
+    coded = encode(
+        mapped.events, route.encode(destination.columns), route.window, "send" if policy == "stop" else policy, now
+    )
     found = {}
     for row, user, event in coded.events.select("row", "user", "event").iter_rows():
         found[row] = Payload(destination.destination.name, provider.name, route.body([user], [event]).decode())

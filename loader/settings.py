@@ -156,6 +156,4 @@ class SqlSettings(_Source):
     params: dict[str, Any] = Field(default_factory=dict, description="Values bound to `:name` in the query.")
 
 
-SourceSettings = Annotated[
-    CsvSettings | ParquetSettings | JsonlSettings | SqlSettings, Field(discriminator="type")
-]
+SourceSettings = Annotated[CsvSettings | ParquetSettings | JsonlSettings | SqlSettings, Field(discriminator="type")]

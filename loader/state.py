@@ -18,7 +18,9 @@ from loader.errors import StateError, StateHeld
 
 def state_folder(mapping: Path, chosen: Path | None) -> Path:
     """`.loader/<mapping name>/` beside the mapping file, or in the folder that `--state` or LOADER_STATE names."""
-    base = chosen or (Path(os.environ["LOADER_STATE"]) if os.environ.get("LOADER_STATE") else mapping.parent / ".loader")
+    base = chosen or (
+        Path(os.environ["LOADER_STATE"]) if os.environ.get("LOADER_STATE") else mapping.parent / ".loader"
+    )
     return base.absolute() / mapping.stem
 
 

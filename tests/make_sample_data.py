@@ -83,7 +83,15 @@ def main() -> None:
         connection.executemany(
             "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
-                (n, r["order_id"], r["customer_id"], r["status"], r["amount_cents"], r["coupon"] or None, r["paid_at"] or None)
+                (
+                    n,
+                    r["order_id"],
+                    r["customer_id"],
+                    r["status"],
+                    r["amount_cents"],
+                    r["coupon"] or None,
+                    r["paid_at"] or None,
+                )
                 for n, r in enumerate(rows, 1)
             ],
         )

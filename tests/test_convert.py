@@ -63,7 +63,11 @@ def test_a_text(kind: ColumnType, text: str, expected: Any) -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("2026-03-29T02:30:00", "time_skipped"), ("2026-10-25T02:30:00", "time_repeated"), ("2026-13-01T02:30:00", "bad_time")],
+    [
+        ("2026-03-29T02:30:00", "time_skipped"),
+        ("2026-10-25T02:30:00", "time_repeated"),
+        ("2026-13-01T02:30:00", "bad_time"),
+    ],
 )
 def test_times_that_a_zone_skips_or_repeats(text: str, reason: str) -> None:
     mixed = pl.Series([text, "2026-06-01T12:00:00", "2026-06-01T12:00:00Z"])
@@ -98,7 +102,9 @@ def test_a_number_needs_its_unit() -> None:
 
 
 def test_a_format_of_ones_own() -> None:
-    converted = convert(pl.Series(["01/02/2026 10:00", "32/02/2026 10:00"]), "datetime", timezone="UTC", format="%d/%m/%Y %H:%M")
+    converted = convert(
+        pl.Series(["01/02/2026 10:00", "32/02/2026 10:00"]), "datetime", timezone="UTC", format="%d/%m/%Y %H:%M"
+    )
     assert converted.values.to_list() == [at("2026-02-01T10:00"), None]
 
 
@@ -114,7 +120,9 @@ def test_any_iso_time_with_a_zone(moments: list[datetime], sep: str, precision: 
     assert convert(pl.Series(texts), "datetime").values.to_list() == expected
 
 
-@given(st.datetimes(datetime(2000, 1, 1), datetime(2030, 12, 31)), st.sampled_from(["Europe/Paris", "America/New_York"]))
+@given(
+    st.datetimes(datetime(2000, 1, 1), datetime(2030, 12, 31)), st.sampled_from(["Europe/Paris", "America/New_York"])
+)
 def test_local_times_agree_with_zoneinfo(moment: datetime, zone: str) -> None:
     moment = moment.replace(microsecond=0)
     info = ZoneInfo(zone)

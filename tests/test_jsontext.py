@@ -55,7 +55,9 @@ def test_any_decimal_keeps_its_digits(values: list[Decimal]) -> None:
     assert [str(f) for f in found] == [str(v.quantize(Decimal("0.0001")) + 0) for v in values]
 
 
-@given(st.lists(st.fixed_dictionaries({"a": st.none() | texts, "b": st.lists(st.none() | st.integers(-9, 9))}), min_size=1))
+@given(
+    st.lists(st.fixed_dictionaries({"a": st.none() | texts, "b": st.lists(st.none() | st.integers(-9, 9))}), min_size=1)
+)
 def test_nested_values_without_the_null_members_of_objects(values: list[dict[str, Any]]) -> None:
     found = [read(text) for text in written(values, pl.Struct({"a": pl.String, "b": pl.List(pl.Int64)}))]
     assert found == [{key: value for key, value in row.items() if value is not None} for row in values]
@@ -68,7 +70,9 @@ def test_lists_of_objects(values: list[list[dict[str, str]]]) -> None:
 
 @given(st.dictionaries(texts, texts, max_size=4))
 def test_any_key(members: dict[str, str]) -> None:
-    written_object = pl.select(jsontext.obj([(key, jsontext.text(pl.lit(text))) for key, text in members.items()])).item()
+    written_object = pl.select(
+        jsontext.obj([(key, jsontext.text(pl.lit(text))) for key, text in members.items()])
+    ).item()
     assert json.loads(written_object) == members
 
 

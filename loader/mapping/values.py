@@ -180,7 +180,10 @@ class Options:
 
 def _trimmed(values: pl.Series) -> pl.Series:
     """Decimals without zeros at their end: a division has as many decimals as polars gives it, and they say nothing."""
-    return values.cast(pl.String).str.strip_chars_end("0").str.strip_suffix(".").ext.to(DIGITS)
+    text = values.cast(pl.String)
+    pointed = text.str.contains(".", literal=True)
+    trimmed = text.str.strip_chars_end("0").str.strip_suffix(".")
+    return pl.select(pl.when(pointed).then(trimmed).otherwise(text)).to_series().ext.to(DIGITS)
 
 
 def _sha256(text: pl.Series) -> pl.Series:

@@ -1,8 +1,8 @@
 """What a provider is to the rest of the loader: settings, limits as data, and pure functions. No I/O.
 
 A provider is one file with one `Provider`. It has one or more routes; a `Route` turns columns of events into JSON text
-(as polars expressions, so that no event becomes a Python object on the way to the plan), joins the texts of a chunk into
-a request, and reads the answer into a `Receipt`.
+(as polars expressions, so that no event becomes a Python object on the way to the plan), joins the texts of a chunk
+into a request, and reads the answer into a `Receipt`.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Encoded:
-    """`event`: String, the event's JSON text as it stands in a request. `user`: String, the JSON text of the user that a
-    grouping route writes once for all events of the user; null elsewhere. `checks`: over the same columns."""
+    """`event`: String, the event's JSON text as it stands in a request. `user`: String, the JSON text of the user that
+    a grouping route writes once for all events of the user; null elsewhere. `checks`: over the same columns."""
 
     event: pl.Expr
     user: pl.Expr
@@ -175,11 +175,11 @@ class Route(ABC):
     window: Window | None = None
 
     def in_doubt(self, columns: Mapping[str, pl.DataType]) -> InDoubt:
-        """What to do with chunks in doubt where the mapping does not say: resend only where the provider removes duplicates."""
+        """What to do with chunks in doubt where the mapping does not say; `resend` only where duplicates are removed."""
         return "hold"
 
     def problems(self, columns: Mapping[str, pl.DataType]) -> list[tuple[str, str]]:
-        """What can never be sent with these columns, whatever the rows: (column, what is wrong and what would be right)."""
+        """What can never be sent with these columns, whatever the rows: (column, what is wrong and what is right)."""
         return []
 
     @abstractmethod
@@ -264,7 +264,9 @@ def common_failure(answer: Answer, documented: bool) -> Receipt:
         return Receipt(Outcome.NOT_TAKEN, wait=retry_after(answer), message=said)
     if 300 <= status < 400:
         where = answer.headers.get("location", "elsewhere").split("?")[0]
-        return Receipt(Outcome.STOPPED, message=f"HTTP {status}: redirected to {where}; keys are not sent to another address")
+        return Receipt(
+            Outcome.STOPPED, message=f"HTTP {status}: redirected to {where}; keys are not sent to another address"
+        )
     if status in (401, 403, 404, 405, 407):
         return Receipt(Outcome.STOPPED, message=said)
     if 400 <= status < 500 and status not in (408, 425, 499):

@@ -113,10 +113,16 @@ class Bulk(Route):
             if not column.startswith("properties."):
                 continue
             key = column.removeprefix("properties.")
-            if not (key.isascii() and key.replace("_", "a").isalnum() and key == key.lower() and len(key) <= ATTRIBUTE_KEY):
-                found.append((column, f"Batch takes attribute keys of at most {ATTRIBUTE_KEY} characters of a-z, 0-9 and _"))
+            if not (
+                key.isascii() and key.replace("_", "a").isalnum() and key == key.lower() and len(key) <= ATTRIBUTE_KEY
+            ):
+                found.append(
+                    (column, f"Batch takes attribute keys of at most {ATTRIBUTE_KEY} characters of a-z, 0-9 and _")
+                )
             if dtype.is_nested() or (is_json(dtype) and not isinstance(dtype, Digits)):
-                found.append((column, "Batch takes texts, numbers, booleans and times as attributes, no lists or objects"))
+                found.append(
+                    (column, "Batch takes texts, numbers, booleans and times as attributes, no lists or objects")
+                )
         return found
 
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
@@ -128,7 +134,9 @@ class Bulk(Route):
         if "label" in columns:
             members.append(("label", jsontext.member(pl.col("label"), columns["label"])))
         if attributes:
-            members.append(("attributes", jsontext.inner([_attribute(key, dtype) for key, dtype in attributes.items()])))
+            members.append(
+                ("attributes", jsontext.inner([_attribute(key, dtype) for key, dtype in attributes.items()]))
+            )
         if "tags" in columns:
             members.append(("tags", jsontext.member(pl.col("tags"), columns["tags"])))
         return Encoded(

@@ -78,7 +78,9 @@ class BloomreachSettings(DestinationSettings):
         private = self.api_key_id is not None and self.api_secret is not None
         partly = (self.api_key_id is None) != (self.api_secret is None)
         if partly or private == (self.api_token is not None):
-            raise ValueError("expected either `api_key_id` and `api_secret` (private access) or `api_token` (public access)")
+            raise ValueError(
+                "expected either `api_key_id` and `api_secret` (private access) or `api_token` (public access)"
+            )
         return self
 
 
@@ -95,7 +97,7 @@ class Commands(Route):
     rate = REQUESTS_PER_MINUTE / 60
 
     def in_doubt(self, columns: Mapping[str, pl.DataType]) -> InDoubt:
-        """Events with the same type, time and properties are removed for 90 days (DUPLICATES); without a time they are not."""
+        """Equal events of equal times are removed for 90 days (DUPLICATES); without a time they are not equal."""
         return "resend" if "time" in columns else "hold"
 
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
@@ -143,7 +145,7 @@ class Commands(Route):
         return Request("POST", f"{base}/track/v2/projects/{project}/batch", headers, body)
 
     def read(self, answer: Answer, rows: Sequence[int]) -> Receipt:
-        """See `Route.read`; each command has its own result, and the `success` beside them says nothing (BATCH_COMMANDS)."""
+        """See `Route.read`; each command has its own result, the `success` beside them says nothing (BATCH_COMMANDS)."""
         said = parse_json(answer.body)
         if answer.status == 400 and isinstance(said, dict) and said.get("error") in _ACCESS_ERRORS:
             return Receipt(Outcome.STOPPED, message=f"HTTP 400: {said['error']}")
@@ -167,7 +169,12 @@ class Commands(Route):
 
 def _checks(command: pl.Expr, properties: pl.Expr, values: Mapping[str, pl.Expr]) -> list[Check]:
     checks = [
-        over(column, written.str.len_bytes() >= VALUE_BYTES, f"{column}: {{value}} bytes, Bloomreach takes less than {VALUE_BYTES}", written.str.len_bytes())
+        over(
+            column,
+            written.str.len_bytes() >= VALUE_BYTES,
+            f"{column}: {{value}} bytes, Bloomreach takes less than {VALUE_BYTES}",
+            written.str.len_bytes(),
+        )
         for column, written in values.items()
     ]
     size = command.str.len_bytes()
@@ -179,7 +186,7 @@ def _checks(command: pl.Expr, properties: pl.Expr, values: Mapping[str, pl.Expr]
 
 
 def _words(result: Mapping[str, object]) -> str:
-    """The errors of an answer, which come as text, list or object, or as `error` or `message` (BATCH_COMMANDS, ADD_EVENT, ERRORS)."""
+    """The errors of an answer: text, list or object, or `error` or `message` (BATCH_COMMANDS, ADD_EVENT, ERRORS)."""
     errors = result.get("errors") or result.get("error") or result.get("message")
     if isinstance(errors, list):
         return "; ".join(str(error) for error in errors) or "refused without a reason"

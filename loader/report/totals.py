@@ -50,7 +50,7 @@ class DestinationTotals:
 
 @dataclass(frozen=True)
 class RunTotals:
-    """One run. `reasons`: (destination, or '' for rows; reason) → rejections. `message`: why it stopped, for a person."""
+    """One run. `reasons`: (destination, or '' for rows; reason) → rejections. `message`: why it stopped."""
 
     run: str | None
     mapping: str
@@ -85,7 +85,9 @@ class RunTotals:
             "mapping": self.mapping,
             "status": self.status,
             "rows": asdict(self.rows),
-            "destinations": [{key: value for key, value in asdict(d).items() if key in shown} for d in self.destinations],
+            "destinations": [
+                {key: value for key, value in asdict(d).items() if key in shown} for d in self.destinations
+            ],
             "seconds": round(self.seconds, 3),
         }
 
@@ -111,14 +113,27 @@ def totals(checkpoint: Checkpoint, run: str, *, message: str | None = None) -> R
         )
         found.append(
             DestinationTotals(
-                name, planned["provider"], planned["route"], events, now.get("chunks", 0), planned["requests"],
-                now.get("tokens", 0), planned["bytes"],
+                name,
+                planned["provider"],
+                planned["route"],
+                events,
+                now.get("chunks", 0),
+                planned["requests"],
+                now.get("tokens", 0),
+                planned["bytes"],
             )
-        )  # fmt: skip
+        )
     result = RunTotals(
-        run, row["mapping"], row["status"], rows, tuple(found), row["seconds"] or 0.0, checkpoint.reasons_of(run), message,
+        run,
+        row["mapping"],
+        row["status"],
+        rows,
+        tuple(found),
+        row["seconds"] or 0.0,
+        checkpoint.reasons_of(run),
+        message,
         row["created"],
-    )  # fmt: skip
+    )
     check(result)
     return result
 
@@ -127,7 +142,10 @@ def check(run: RunTotals) -> None:
     """Raises DoesNotAddUp with the numbers where they contradict each other."""
     rows = run.rows
     if rows.read != rows.filtered + rows.rejected + rows.events:
-        raise DoesNotAddUp(f"run {run.run}: rows read {rows.read} is not filtered {rows.filtered} + rejected {rows.rejected} + events {rows.events}")
+        raise DoesNotAddUp(
+            f"run {run.run}: {rows.read} rows read are not {rows.filtered} filtered + {rows.rejected} rejected"
+            f" + {rows.events} events"
+        )
     counted: dict[str, int] = {}
     for (name, _), count in run.reasons.items():
         counted[name] = counted.get(name, 0) + count
@@ -137,8 +155,11 @@ def check(run: RunTotals) -> None:
         e = destination.events
         parts = e.already_delivered + e.rejected + e.sent + e.in_doubt + e.pending
         if e.total != parts or e.total != rows.events:
-            raise DoesNotAddUp(f"run {run.run}, {destination.name}: of {rows.events} events {parts} are accounted for: {e}")
+            raise DoesNotAddUp(
+                f"run {run.run}, {destination.name}: of {rows.events} events {parts} are accounted for: {e}"
+            )
         if counted.get(destination.name, 0) != e.rejected:
             raise DoesNotAddUp(
-                f"run {run.run}, {destination.name}: {e.rejected} events rejected, but {counted.get(destination.name, 0)} reasons"
+                f"run {run.run}, {destination.name}: {e.rejected} events rejected,"
+                f" but {counted.get(destination.name, 0)} reasons"
             )

@@ -49,7 +49,11 @@ def test_an_id_is_delivered_once_per_destination(project: Project, stand_in: Run
     mapping["destinations"].append({**second, "late_events": "omit_time"})
     project.mapping(mapping)
     ended = project.run()
-    assert (ended.code, ended.destination("ios")["already_delivered"], ended.destination("android")["sent"]) == (0, 40, 40)
+    assert (ended.code, ended.destination("ios")["already_delivered"], ended.destination("android")["sent"]) == (
+        0,
+        40,
+        40,
+    )
     assert len(stand_in.received("batch")) == 80
 
 
@@ -68,7 +72,9 @@ def test_a_new_destination_gets_files_that_the_first_one_had(project: Project, s
     assert len(stand_in.received("batch")) == 50
 
 
-def test_the_same_id_twice_in_one_source_is_a_rejection_that_says_so(project: Project, stand_in: RunningSandbox) -> None:
+def test_the_same_id_twice_in_one_source_is_a_rejection_that_says_so(
+    project: Project, stand_in: RunningSandbox
+) -> None:
     rows = numbered(20)
     rows[15][0] = 3
     project.csv(rows)
@@ -167,7 +173,7 @@ def test_a_run_that_rejected_everything_loads_the_file_again_once_the_mapping_is
 ) -> None:
     project.csv(numbered(10))
     mapping = simple_mapping(credentials("batch", stand_in.url))
-    mapping["event"]["user"] = "NULLIF(\"user\", \"user\")"
+    mapping["event"]["user"] = 'NULLIF("user", "user")'
     project.mapping(mapping)
     ended = project.run()
     assert (ended.code, ended.json["rows"]["rejected"], ended.json["rows"]["events"]) == (3, 10, 0)

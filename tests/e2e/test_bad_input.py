@@ -44,7 +44,9 @@ def bloomreach(stand_in: RunningSandbox, **more: Any) -> dict[str, Any]:
     ],
     ids=["empty", "missing column", "two columns of a name", "utf-16", "open quote", "no zone"],
 )
-def test_a_file_that_cannot_be_read(project: Project, stand_in: RunningSandbox, content: bytes, words: list[str]) -> None:
+def test_a_file_that_cannot_be_read(
+    project: Project, stand_in: RunningSandbox, content: bytes, words: list[str]
+) -> None:
     (project.folder / "events.csv").write_bytes(content)
     project.mapping(bloomreach(stand_in))
     refused(project.run(), stand_in, *words)
@@ -111,16 +113,18 @@ def test_a_query_that_fails_half_way(project: Project, stand_in: RunningSandbox)
         rows[-1][1] = "{broken"
         connection.executemany("INSERT INTO events VALUES (?, ?, ?)", rows)
     connection.close()
-    query = "SELECT number, CASE WHEN number > 49000 THEN json_extract(user, '$.x') ELSE user END AS user, at FROM events"
+    query = (
+        "SELECT number, CASE WHEN number > 49000 THEN json_extract(user, '$.x') ELSE user END AS user, at FROM events"
+    )
     project.mapping(bloomreach(stand_in, source={"type": "sql", "url": "sqlite:///shop.db", "query": query}))
     refused(project.run(), stand_in, "malformed JSON")
     assert list((project.folder / ".loader" / "load" / "runs").iterdir()) == []
 
 
-def test_a_query_that_fails_half_way_on_postgresql(project: Project, stand_in: RunningSandbox, postgres_url: str) -> None:
-    query = (
-        "SELECT n AS number, 'u' AS user, now() AS at, 1 / (60000 - n) AS x FROM generate_series(1, 100000) AS n"
-    )
+def test_a_query_that_fails_half_way_on_postgresql(
+    project: Project, stand_in: RunningSandbox, postgres_url: str
+) -> None:
+    query = "SELECT n AS number, 'u' AS user, now() AS at, 1 / (60000 - n) AS x FROM generate_series(1, 100000) AS n"
     project.mapping(bloomreach(stand_in, source={"type": "sql", "url": postgres_url, "query": query}))
     refused(project.run(), stand_in, "division by zero")
     engine = sa.create_engine(postgres_url, poolclass=sa.NullPool)
@@ -198,7 +202,9 @@ def test_a_disk_that_fills_up_while_sending(project: Project, stand_in: RunningS
     doubted = after.destination()["in_doubt"]
     assert doubted <= 4 * 5, "only what was in flight"
     assert after.destination()["sent"] + doubted == 20_000
-    assert len(stand_in.received("batch")) == 20_000 - doubted + min(doubted, len(stand_in.received("batch")) - 20_000 + doubted)
+    assert len(stand_in.received("batch")) == 20_000 - doubted + min(
+        doubted, len(stand_in.received("batch")) - 20_000 + doubted
+    )
 
 
 def test_a_checkpoint_of_a_newer_version(project: Project, stand_in: RunningSandbox) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ def test_not_taken_is_sent_again(
     ended = project.run()
     assert (ended.code, ended.json["status"]) == (0, "done")
     times = [request["at"] for request in stand_in.requests()]
-    assert max(b - a for a, b in zip(times, times[1:], strict=False)) >= least_seconds
+    assert max(b - a for a, b in pairwise(times)) >= least_seconds
     settled(project, stand_in, provider)
 
 
@@ -78,7 +79,14 @@ def test_without_an_answer_bloomreach_is_sent_the_same_bytes_again(
 
 @pytest.mark.parametrize(
     ("kind", "stored"),
-    [("lost_answer", True), ("truncated", True), ("never", True), ("reset_before", False), ("502_html", False), ("html_200", False)],
+    [
+        ("lost_answer", True),
+        ("truncated", True),
+        ("never", True),
+        ("reset_before", False),
+        ("502_html", False),
+        ("html_200", False),
+    ],
 )
 @pytest.mark.parametrize("decision", ["--resend", "--skip"])
 def test_without_an_answer_batch_is_held_until_somebody_decides(
@@ -111,7 +119,9 @@ def test_without_an_answer_batch_is_held_until_somebody_decides(
         assert status["runs"][-1]["destinations"][0]["events"]["rejected"] == 500
 
 
-@pytest.mark.parametrize(("provider", "kind"), [("batch", "401"), ("batch", "403"), ("batch", "404"), ("bloomreach", "403")])
+@pytest.mark.parametrize(
+    ("provider", "kind"), [("batch", "401"), ("batch", "403"), ("batch", "404"), ("bloomreach", "403")]
+)
 def test_refused_credentials_stop_at_once(project: Project, stand_in: RunningSandbox, provider: str, kind: str) -> None:
     prepare(project, stand_in, provider, concurrency=1)
     stand_in.faults([{"kind": kind, "at": [2]}])

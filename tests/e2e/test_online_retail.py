@@ -58,7 +58,9 @@ def expected(path: Path) -> tuple[list[dict[str, Any]], Counter[str]]:
 
 def received(stand_in: RunningSandbox, provider: str) -> list[dict[str, Any]]:
     """What arrived, with the digits as they were sent."""
-    lines = httpx.get(f"{stand_in.url}/_sandbox/received", params={"provider": provider}, timeout=60, trust_env=False).text
+    lines = httpx.get(
+        f"{stand_in.url}/_sandbox/received", params={"provider": provider}, timeout=60, trust_env=False
+    ).text
     return [json.loads(line, parse_float=Decimal) for line in lines.splitlines()]
 
 

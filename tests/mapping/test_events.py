@@ -235,3 +235,18 @@ def test_the_frame_does_not_matter(tmp_path: Path) -> None:
         parts = [destination.events(rows.slice(start, size)) for start in range(0, count, size)]
         assert_frame_equal(pl.concat([part.events for part in parts]), whole.events)
         assert_frame_equal(pl.concat([part.rejected for part in parts]), whole.rejected)
+
+
+@pytest.mark.parametrize(
+    ("sql", "sent"),
+    [
+        ("a / 100.0", ["10.5", "100", "0", "-0.05"]),
+        ("CAST(a / 1.0 AS DECIMAL(20, 0))", ["1050", "10000", "0", "-5"]),
+        ("CAST(a * 0.01 AS DECIMAL(20, 2))", ["10.50", "100.00", "0.00", "-0.05"]),
+    ],
+)
+def test_a_quotient_has_no_idle_zeros_and_an_exact_amount_keeps_its_own(
+    tmp_path: Path, sql: str, sent: list[str]
+) -> None:
+    result = one_value(tmp_path, f'"{sql}"', [1050, 10_000, 0, -5])
+    assert shown(result.events) == sent

@@ -83,7 +83,9 @@ def test_batch_keeps_the_token() -> None:
 @pytest.mark.parametrize("order", [(11, 12, 13), (13, 11, 12)])
 def test_bloomreach_results_in_any_order(order: tuple[int, ...]) -> None:
     refused = {11: "bad", 12: None, 13: None}
-    given = results(*(result(row, refused[row] is None, **({"errors": [refused[row]]} if refused[row] else {})) for row in order))
+    given = results(
+        *(result(row, refused[row] is None, **({"errors": [refused[row]]} if refused[row] else {})) for row in order)
+    )
     receipt = BLOOMREACH.read(answer(200, given), ROWS)
     assert (receipt.outcome, receipt.refused) == (Outcome.TAKEN, {0: "bad"})
 

@@ -63,7 +63,10 @@ def test_a_batch_body_names_a_user_once() -> None:
 def test_a_bloomreach_command() -> None:
     event = frame(
         time=datetime(2026, 3, 1, 11, 30, 5, 10, tzinfo=UTC),
-        **{"ids.cookie": "c", "properties.ends": pl.Series([datetime(2026, 4, 1, tzinfo=UTC)], dtype=pl.Datetime("us", "UTC"))},
+        **{
+            "ids.cookie": "c",
+            "properties.ends": pl.Series([datetime(2026, 4, 1, tzinfo=UTC)], dtype=pl.Datetime("us", "UTC")),
+        },
     )
     assert coded(BLOOMREACH, event)[0] == {
         "name": "customers/events",

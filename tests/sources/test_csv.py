@@ -417,7 +417,7 @@ def test_any_bytes_give_the_same_whatever_the_size_of_blocks(
 ) -> None:
     path = tmp_path_factory.mktemp("csv") / "any.csv"
     path.write_bytes(b"a,b\n1,2\n" + data)
-    results = []
+    results: list[Any] = []
     for block, frame in ((1 << 20, 1000), (5, 3), (1, 1)):
         with sized(block, frame):
             try:

@@ -155,8 +155,8 @@ def test_mysql_types(mysql: Any) -> None:
     )
     connection.exec_driver_sql("SET time_zone = '+05:00'")
     connection.exec_driver_sql(
-        f"INSERT INTO {table} VALUES (1, 12.10, 18446744073709551615, 1, '2026-01-01 10:00:00.5', '2026-01-01 10:00:00', "
-        """'2026-02-28', '-100:00:01', '{"a": 12.10}', x'00ff', 'é', 'a', b'100000001', 2026, 0.1, 0.1, 'txt', 1.5, """
+        f"INSERT INTO {table} VALUES (1, 12.10, 18446744073709551615, 1, '2026-01-01 10:00:00.5', "
+        """'2026-01-01 10:00:00', '2026-02-28', '-100:00:01', '{"a": 12.10}', x'00ff', 'é', 'a', b'100000001', 2026, 0.1, 0.1, 'txt', 1.5, """
         "x'0001', 'x,y', -9223372036854775808)"
     )
     connection.exec_driver_sql(f"INSERT INTO {table} (id) VALUES (2)")
@@ -245,7 +245,10 @@ def test_a_sqlite_column_of_two_types(sqlite: Any) -> None:
 
 def test_params_and_casts(postgres: Any, sqlite: Any) -> None:
     url, _, _ = postgres
-    query = r"SELECT :a::int AS a, CAST(:b AS text) AS b, '12:30:00' AS t, '\:no' AS n, 'x%' LIKE 'x%' AS l, '{1}'::int[] AS r"
+    query = (
+        "SELECT :a::int AS a, CAST(:b AS text) AS b, '12:30:00' AS t, "
+        r"'\:no' AS n, 'x%' LIKE 'x%' AS l, '{1}'::int[] AS r"
+    )
     found = read(sql(url, query, params={"a": "5", "b": "it's 100%"}))
     assert found.rows == [{"a": 5, "b": "it's 100%", "t": "12:30:00", "n": ":no", "l": True, "r": [1]}]
     assert failure(sql(url, "SELECT :amuont", params={"amount": 1})) == (
@@ -381,10 +384,10 @@ def test_urls_that_cannot_be() -> None:
 def test_a_driver_that_is_not_installed(scheme: str, module: str) -> None:
     hidden = {name: None for name in sys.modules if name.split(".")[0] == module} | {module: None}
     with patch.dict(sys.modules, hidden):
-        extra = scheme.removesuffix("ql") if scheme == "postgresql" else scheme
-        extra = "postgres" if scheme == "postgresql" else extra
+        extra = "postgres" if scheme == "postgresql" else scheme
         assert failure(sql(f"{scheme}://me:secret@127.0.0.1/db", "SELECT 1")) == (
-            f"{scheme}://me:***@127.0.0.1/db: the driver is not installed; run: pip install 'event-batch-loader[{extra}]'"
+            f"{scheme}://me:***@127.0.0.1/db: the driver is not installed; "
+            f"run: pip install 'event-batch-loader[{extra}]'"
         )
 
 
