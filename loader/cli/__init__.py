@@ -19,6 +19,7 @@ from loader.errors import Exit, LoaderError
 
 # In the order of use. The words are those that each command's own help begins with.
 COMMANDS = {
+    "init": "Write a mapping from the data.",
     "check": "Check a mapping against its source.",
     "preview": "Show payloads beside their rows.",
     "plan": "Stage what is new and show it; send nothing.",

@@ -59,7 +59,7 @@ class Grammar:
     def cut(self, buffer: bytes) -> int:
         """Where the last record that is complete ends, if quotes come in pairs; 0 where there is none."""
         end = buffer.rfind(b"\n")
-        if not self._quote or end < 0 or self._quote not in buffer:
+        if end < 0 or not self._opens(buffer):
             return end + 1
         odd = buffer.count(self._quote, 0, end) % 2
         while odd and end >= 0:
@@ -84,7 +84,7 @@ class Grammar:
                 block.decode()
             except UnicodeDecodeError:
                 return None
-        quoted = self._quote in block if self._quote else False
+        quoted = self._opens(block)
         if quoted and self._paired.match(b"\n" + block) is None:
             return None
         try:
@@ -93,7 +93,7 @@ class Grammar:
                 has_header=False,
                 schema={str(i): pl.String for i in range(columns)},
                 separator=self.separator,
-                quote_char=self.quote,
+                quote_char=self.quote if quoted else None,
             )
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             return None
@@ -106,6 +106,13 @@ class Grammar:
         if lines != rows.height and quoted:
             lines -= _occurrences(rows, "\n")
         return rows if lines == rows.height else None
+
+    def _opens(self, block: bytes) -> bool:
+        """Whether a quoted cell may begin in `block`; if not, all its quotes are ordinary characters."""
+        quote = self._quote
+        if not quote or quote not in block:
+            return False
+        return block.startswith(quote) or self._sep + quote in block or b"\n" + quote in block
 
     def records(self, text: str, final: bool) -> Iterator[Record | Unfinished]:
         """The records of `text`, blank lines as records of one empty cell. `final`: nothing follows `text`."""

@@ -29,7 +29,7 @@ class ParquetSource:
         *,
         timezone: str | None,
         cursor: CursorValue | None,
-        used: Collection[str] | None,  # noqa: ARG002 - all columns have their types anyway
+        used: Collection[str] | None,
     ) -> None:
         self.inputs = files.find(settings.path)
         first = self.inputs[0]

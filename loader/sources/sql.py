@@ -52,20 +52,18 @@ class SqlSource:
 
     def close(self) -> None:
         """End the query, if it still runs, and close the connection."""
-        result, self._result = self._result, None
         connection, self._connection = self._connection, None
-        try:
-            if result is not None:
-                result.close()
-            if connection is not None:
+        if connection is not None:
+            try:
+                if self._result is not None:
+                    self._database.abandon(connection, self._result)
                 connection.close()
-        except _FAILURES:
-            # The server ended it before us.
-            if connection is not None:
+            except _FAILURES:
                 connection.invalidate()
+        self._result = None
         self._engine.dispose()
 
-    def frames(self, inputs: Sequence[Input] | None = None) -> Iterator[Frame]:  # noqa: ARG002 - there are no files
+    def frames(self, inputs: Sequence[Input] | None = None) -> Iterator[Frame]:
         """See `Source`. Read a second time, the query runs a second time."""
         if self._result is None:
             self._open()
@@ -74,6 +72,7 @@ class SqlSource:
             for rows in self._partitions():
                 yield self._frame(rows, row)
                 row += len(rows)
+            self._result = None
         except _FAILURES as error:
             raise SourceError(f"{self._where}: the query failed after {row - 1} rows: {self._words(error)}") from None
         finally:

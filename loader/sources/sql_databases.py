@@ -25,7 +25,7 @@ prove one type for each column. Integers among floating point numbers become suc
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,10 @@ class Database:
     def bound(self, value: CursorValue | None) -> CursorValue | None:
         """`value` as the driver takes it for `:cursor`."""
         return value
+
+    def abandon(self, connection: sa.Connection, result: sa.CursorResult[Any]) -> None:
+        """Give up `result`, whose rows are not all read; `connection` is not used again."""
+        result.close()
 
 
 class Query:
@@ -122,7 +126,7 @@ class Postgres(Database):
         connection.exec_driver_sql("SET LOCAL datestyle TO ISO")
         return connection
 
-    def columns(self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query) -> list[Column]:  # noqa: ARG002
+    def columns(self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query) -> list[Column]:
         """See `Database`."""
         types = connection.connection.driver_connection.adapters.types  # type: ignore[union-attr]
         described: Any = result.cursor.description
@@ -177,7 +181,7 @@ class MySql(Database):
         connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
         return connection
 
-    def columns(self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query) -> list[Column]:  # noqa: ARG002
+    def columns(self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query) -> list[Column]:
         """See `Database`."""
         # The description leaves out the flags and the character set, which PyMySQL keeps here.
         fields = result.cursor._result.fields  # noqa: SLF001
@@ -187,6 +191,13 @@ class MySql(Database):
     def bound(self, value: CursorValue | None) -> CursorValue | None:
         """See `Database`. The session's zone is UTC, and the driver knows no zones."""
         return value.replace(tzinfo=None) if isinstance(value, datetime) else value
+
+    def abandon(self, connection: sa.Connection, result: sa.CursorResult[Any]) -> None:
+        """See `Database`. PyMySQL would read all rows that are left before it lets go."""
+        unread: Any = result.cursor
+        if unread is not None and unread._result is not None:  # noqa: SLF001
+            unread._result.unbuffered_active = False  # noqa: SLF001
+        connection.invalidate()
 
     def _column(self, field: Any, json_columns: set[tuple[str, str, str]]) -> Column:
         code, name = field.type_code, field.name
@@ -249,46 +260,48 @@ class Sqlite(Database):
     def columns(self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query) -> list[Column]:
         """See `Database`."""
         names = list(result.keys())
-        checks = ", ".join(
-            f"max(typeof({c}) = 'integer'), max(typeof({c}) = 'real'), "
-            f"max(typeof({c}) = 'text'), max(typeof({c}) = 'blob'), "
-            f"max(CASE WHEN typeof({c}) = 'integer' THEN {c} NOT BETWEEN -{_EXACT} AND {_EXACT} END)"
-            for c in ('"' + name.replace('"', '""').replace(":", r"\:") + '"' for name in names)
-        )
-        found = connection.execute(sa.text(f"SELECT {checks} FROM (\n{query.text}\n)"), query.params).one()  # noqa: S608
+        quoted = ['"' + name.replace('"', '""').replace(":", r"\:") + '"' for name in names]
+        # The first and the last of the types by name: where they are the same, there is no other.
+        types = [f"nullif(typeof({name}), 'null')" for name in quoted]
+        found = self._over(connection, query, [f"{which}({kind})" for kind in types for which in ("min", "max")])
         columns = []
         for index, name in enumerate(names):
-            *seen, large = found[index * 5 : index * 5 + 5]
-            kinds = [kind for kind, there in zip(_SQLITE, seen, strict=True) if there]
-            if kinds == [int, float] and not large:
-                kinds = [float]
-            if len(kinds) > 1:
-                raise self._conflict(connection, query, index, name, kinds)
-            columns.append(Column(name, _SQLITE[kinds[0]][0]) if kinds else Column(name, pl.String(), "nothing"))
+            first, last = found[index * 2 : index * 2 + 2]
+            if (first, last) == ("integer", "real"):
+                large = (
+                    f"max(typeof({quoted[index]}) = 'integer' AND {quoted[index]} NOT BETWEEN -{_EXACT} AND {_EXACT})"
+                )
+                first = first if self._over(connection, query, [large])[0] else last
+            if first != last:
+                raise self._conflict(connection, query, index, name, (first, last))
+            columns.append(Column(name, pl.String(), "nothing") if first is None else Column(name, _SQLITE[first][0]))
         return columns
 
+    def _over(self, connection: sa.Connection, query: Query, aggregates: list[str]) -> Sequence[Any]:
+        statement = f"SELECT {', '.join(aggregates)} FROM (\n{query.text}\n)"  # noqa: S608 - the user's own query
+        return connection.execute(sa.text(statement), query.params).one()
+
     def _conflict(
-        self, connection: sa.Connection, query: Query, index: int, name: str, kinds: list[type]
+        self, connection: sa.Connection, query: Query, index: int, name: str, types: tuple[str, str]
     ) -> SourceError:
-        two = [kinds[0], kinds[-1]]
+        kinds = {_SQLITE[kind][1]: _SQLITE[kind][2] for kind in types}
         first: dict[type, int] = {}
         for number, row in enumerate(connection.execute(sa.text(query.text), query.params), 1):
-            if type(row[index]) in two:
+            if type(row[index]) in kinds:
                 first.setdefault(type(row[index]), number)
-            if len(first) == 2:
+            if len(first) == len(kinds):
                 break
-        words = " and ".join(f"{_SQLITE[kind][1]} (first in row {number})" for kind, number in first.items())
+        words = " and ".join(f"{kinds[kind]} (first in row {number})" for kind, number in first.items())
         return SourceError(
             f"the column '{name}' holds {words}; make it one type in the query, such as CAST({name} AS TEXT)"
         )
 
 
-# The four types of SQLite's values, in the order in which `columns` asks for them.
-_SQLITE: Mapping[type, tuple[pl.DataType, str]] = {
-    int: (pl.Int64(), "integers"),
-    float: (pl.Float64(), "floating point numbers"),
-    str: (pl.String(), "text"),
-    bytes: (pl.Binary(), "binary values"),
+_SQLITE: Mapping[str, tuple[pl.DataType, type, str]] = {
+    "integer": (pl.Int64(), int, "integers"),
+    "real": (pl.Float64(), float, "floating point numbers"),
+    "text": (pl.String(), str, "text"),
+    "blob": (pl.Binary(), bytes, "binary values"),
 }
 
 DATABASES: Mapping[str, type[Database]] = {

@@ -38,7 +38,10 @@ def series(column: Column, values: Sequence[Any]) -> tuple[pl.Series, pl.Series 
     if column.kind in ("plain", "nothing"):
         return pl.Series(name, values, dtype, strict=True), None
     if column.kind == "text":
-        return pl.Series(name, [value if value is None else str(value) for value in values], dtype), None
+        try:
+            return pl.Series(name, values, dtype, strict=True), None
+        except TypeError:
+            return pl.Series(name, [value if value is None else str(value) for value in values], dtype), None
     if column.kind == "bits":
         return pl.Series(name, [value if value is None else int.from_bytes(value) for value in values], dtype), None
     if column.kind in ("numbers", "jsons"):

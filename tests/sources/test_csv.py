@@ -430,7 +430,13 @@ def test_any_bytes_give_the_same_whatever_the_size_of_blocks(
 
 def test_fast_path_is_taken(write: Any) -> None:
     """Well formed files, quoted or not, never fall back to the slow way."""
-    for content in ("1,2\n" * 1000, '"1","x""y"\n' * 1000, '1,"a,b\nc"\r\n' * 1000, 'é,"ü"\n' * 1000):
+    for content in (
+        "1,2\n" * 1000,
+        '5" pipe,x"y\n' * 1000,
+        '"1","x""y"\n' * 1000,
+        '1,"a,b\nc"\r\n' * 1000,
+        'é,"ü"\n' * 1000,
+    ):
         with patch.object(Grammar, "records", side_effect=AssertionError):
             grammar = Grammar(",", '"')
             rows = grammar.fast(content.encode(), 2)

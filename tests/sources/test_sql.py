@@ -156,8 +156,8 @@ def test_mysql_types(mysql: Any) -> None:
     connection.exec_driver_sql("SET time_zone = '+05:00'")
     connection.exec_driver_sql(
         f"INSERT INTO {table} VALUES (1, 12.10, 18446744073709551615, 1, '2026-01-01 10:00:00.5', "
-        """'2026-01-01 10:00:00', '2026-02-28', '-100:00:01', '{"a": 12.10}', x'00ff', 'é', 'a', b'100000001', 2026, 0.1, 0.1, 'txt', 1.5, """
-        "x'0001', 'x,y', -9223372036854775808)"
+        """'2026-01-01 10:00:00', '2026-02-28', '-100:00:01', '{"a": 12.10}', x'00ff', 'é', 'a', b'100000001', """
+        "2026, 0.1, 0.1, 'txt', 1.5, x'0001', 'x,y', -9223372036854775808)"
     )
     connection.exec_driver_sql(f"INSERT INTO {table} (id) VALUES (2)")
     connection.exec_driver_sql("SET sql_mode = ''")
@@ -486,3 +486,14 @@ def test_the_query_streams(postgres: Any) -> None:
         assert next(frames).rows.height == 10
         assert datetime.now(UTC) - started < timedelta(seconds=1)
         source.close()
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+def test_a_query_that_is_given_up_does_not_run_on(request: pytest.FixtureRequest, kind: str) -> None:
+    url, _, _ = request.getfixturevalue(kind)
+    rows = {"postgres": "generate_series(1, 100000000) AS n", "mysql": "seq AS n FROM seq_1_to_100000000"}[kind]
+    source = opened(sql(url, f"SELECT {rows}"))
+    started = datetime.now(UTC)
+    next(source.frames())
+    source.close()
+    assert datetime.now(UTC) - started < timedelta(seconds=5)
