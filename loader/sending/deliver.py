@@ -67,6 +67,7 @@ class _Piece:
     events: list[bytes]
     attempts: int = 0
     body: bytes | None = None  # of exactly these events, where it was made ahead
+    held: set[bytes | None] | None = None  # users that no other chunk may send meanwhile
 
     @property
     def refused(self) -> int:
@@ -133,8 +134,8 @@ class Delivery:
                     left -= len(piece.rows)
                 # Made while others are under way, for a chunk often waits for the one before.
                 piece.body = self._target.route.body(piece.users, piece.events)
-                users = await self._occupy(piece)
-                task = asyncio.create_task(self._settle(piece, users, slots))
+                await self._occupy(piece)
+                task = asyncio.create_task(self._settle(piece, slots))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         except LoaderError as error:
@@ -165,15 +166,26 @@ class Delivery:
             piece.keep([at for at, row in enumerate(piece.rows) if row not in refused_rows])
         return piece
 
-    async def _occupy(self, piece: _Piece) -> set[bytes | None]:
-        """Wait until no chunk under way holds a user of this one, where the order of a user's events matters; its users."""
-        users = set(piece.users) if self._target.route.ordered else set()
+    async def _occupy(self, piece: _Piece) -> None:
+        """Wait until no chunk under way holds a user of this one, where the order of a user's events matters."""
+        if not self._target.route.ordered:
+            return
+        users = set(piece.users)
         async with self._freed:
             await self._freed.wait_for(lambda: all(users.isdisjoint(others) for others in self._busy))
             self._busy.append(users)
-        return users
+        piece.held = users
 
-    async def _settle(self, piece: _Piece, users: set[bytes | None], slots: asyncio.Semaphore) -> None:
+    async def _free(self, piece: _Piece) -> None:
+        """Let other chunks send the users of this one."""
+        if piece.held is None:
+            return
+        async with self._freed:
+            self._busy = [others for others in self._busy if others is not piece.held]
+            self._freed.notify_all()
+        piece.held = None
+
+    async def _settle(self, piece: _Piece, slots: asyncio.Semaphore) -> None:
         try:
             await self._send(piece)
         except Halted:
@@ -185,9 +197,7 @@ class Delivery:
             raise
         finally:
             slots.release()
-            async with self._freed:
-                self._busy = [others for others in self._busy if others is not users]
-                self._freed.notify_all()
+            await self._free(piece)
 
     def _end(self, error: BaseException) -> None:
         self._ending = self._ending or error
@@ -263,6 +273,8 @@ class Delivery:
         return refuse(self._target.run, self._target.name, dict.fromkeys(late, words), "too_old")
 
     async def _taken(self, piece: _Piece, receipt: Receipt) -> None:
+        # The order of a user's events is that of the answers; the next chunk need not wait for the receipt's sync.
+        await self._free(piece)
         self._pacer.taken()
         self._doubts = 0
         refused = {piece.rows[at]: words for at, words in receipt.refused.items()}
