@@ -117,17 +117,15 @@ def inner(members: Sequence[tuple[str, Member]]) -> Member:
     if natives is None:
         written = obj(members)
         return pl.when(written != "{}").then(written)
-    struct = pl.struct(**{key: native.expr for key, native in natives.items()})
     present = pl.any_horizontal(native.expr.is_not_null() for native in natives.values())
-    return Native(pl.when(present).then(struct), _struct_type(natives))
+    return Native(pl.when(present).then(_struct(natives)), _struct_type(natives))
 
 
 def obj(members: Sequence[tuple[str, Member]], always: bool = False) -> pl.Expr:
     """The JSON object of `(key, value)` members, without those that are null. `always`: the first never is."""
     natives = _natives(members)
     if natives is not None:
-        written = pl.struct(**{key: native.expr for key, native in natives.items()}).struct.json_encode()
-        return _without_nulls(written, _struct_type(natives), always)
+        return _without_nulls(_struct(natives).struct.json_encode(), _struct_type(natives), always)
     parts = [pl.concat_str(pl.lit(f",{literal(key)}:"), _text_of(given)) for key, given in members]
     if not parts:
         return pl.lit("{}")
@@ -147,6 +145,10 @@ def _natives(members: Sequence[tuple[str, Member]]) -> dict[str, Native] | None:
     """The members, if all may be left to polars' encoder."""
     found = {key: given for key, given in members if isinstance(given, Native) and _PLAIN_KEY.fullmatch(key)}
     return found if members and len(found) == len(members) else None
+
+
+def _struct(natives: dict[str, Native]) -> pl.Expr:
+    return pl.struct([native.expr.alias(key) for key, native in natives.items()])
 
 
 def _struct_type(natives: dict[str, Native]) -> pl.Struct:
@@ -176,8 +178,8 @@ _PLAIN_KEY = re.compile(r"\w[\w .()-]*")
 def _without_nulls(written: pl.Expr, dtype: pl.DataType, always: bool) -> pl.Expr:
     """Encoded values of a native type without the null members of their objects.
 
-    Within a JSON string a quote stands behind a backslash. So the first quote of `,"key":null` and `{"key":null` opens a
-    key, or closes a string; then a comma, colon or bracket would follow, with which no plain key begins.
+    Within a JSON string a quote stands behind a backslash. So the first quote of `,"key":null` and `{"key":null` opens
+    a key, or closes a string; then a comma, colon or bracket would follow, with which no plain key begins.
     """
     first, later = [], []
     for keys in _objects(dtype):

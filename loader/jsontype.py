@@ -29,3 +29,10 @@ DIGITS = Digits()
 def is_json(dtype: pl.DataType) -> bool:
     """Whether a column of `dtype` holds JSON text."""
     return isinstance(dtype, Json)
+
+
+def holds_json(dtype: object) -> bool:
+    """Whether values of `dtype` are JSON text, or lists or objects with JSON text anywhere in them."""
+    if isinstance(dtype, pl.Struct):
+        return any(holds_json(field.dtype) for field in dtype.fields)
+    return holds_json(dtype.inner) if isinstance(dtype, (pl.List, pl.Array)) else isinstance(dtype, Json)

@@ -147,7 +147,8 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
     if source.inputs and not new.inputs:
         return None
 
-    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    # Names sort by time, so that the newest run is known; two may begin in one second.
+    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:19] + f"-{secrets.token_hex(3)}"
     try:
         with closing(source), checkpoint.writing() as transaction:
             bound = bind(mapping, source.columns)

@@ -27,6 +27,7 @@ COMMANDS = {
     "status": "Show runs, files and cursors.",
     "tokens": "List the tokens that providers gave for chunks.",
     "rejects": "Show rejections by reason, or write the rejected rows to a file.",
+    "report": "Write a run as a page for a browser.",
     "resolve": "Decide about chunks in doubt.",
     "cancel": "Drop what is pending.",
     "providers": "Show providers with their settings, limits and fields.",

@@ -14,7 +14,7 @@ import polars as pl
 from loader.checkpoint import Checkpoint
 from loader.cli.rejected import UNREADABLE, with_records
 from loader.errors import LoaderError, UsageError
-from loader.jsontype import is_json
+from loader.jsontype import holds_json
 from loader.mapping import read
 from loader.settings import CsvSettings, SourceSettings, SqlSettings
 from loader.sources import open_source
@@ -207,12 +207,12 @@ def _write_parquet(
 
 def _series(name: str, dtype: pl.DataType | None, texts: list[str | None]) -> pl.Series:
     raw = pl.Series(name, texts, pl.String)
-    if dtype is not None and not is_json(dtype):
+    if dtype is not None and holds_json(dtype):
+        return raw
+    if dtype is not None:
         try:
             return raw.str.json_decode(dtype)
         except pl.exceptions.PolarsError:
             # Such as a binary column, which JSON text does not hold.
             pass
-    if dtype is not None and is_json(dtype):
-        return raw
     return pl.Series(name, [None if text is None else _text(text) for text in texts], pl.String)

@@ -178,7 +178,8 @@ class Bars(Silent):
         """Move the bar of the rows."""
         super().planning(rows, rejected)
         if self._reading is None:
-            self._reading = self._bar(f"{self.mapping}: reading", " rows", None)
+            title = f"{self.mapping}: reading"
+            self._reading = self._bar(title, "{desc} {n:,} rows [{elapsed}, {rate_fmt}{postfix}]", None)
         if rejected:
             self._reading.set_postfix_str(f"{rejected:,} rejected", refresh=False)
         self._reading.update(rows - self._reading.n)
@@ -191,7 +192,10 @@ class Bars(Silent):
             self._reading = None
         if destination in self._bars:
             self._bars[destination].close()
-        self._bars[destination] = self._bar(f"{self.mapping}: {destination}", " events", events)
+        # The speed stands among the words behind, where it has the same unit as everywhere.
+        counts = f"{{n:,}} of {events:,} events"
+        shape = f"{{desc}} {{percentage:3.0f}}%|{{bar}}| {counts} [{{elapsed}}<{{remaining}}{{postfix}}]"
+        self._bars[destination] = self._bar(f"{self.mapping}: {destination}", shape, events)
 
     def advance(self, destination: str, *, sent: int = 0, rejected: int = 0, in_doubt: int = 0) -> None:
         """Move a bar."""
@@ -208,17 +212,19 @@ class Bars(Silent):
         """A line above the bars."""
         tqdm.write(f"{self.mapping}: {line}", file=sys.stderr)
 
-    def _bar(self, title: str, unit: str, total: int | None) -> tqdm[Any]:
+    def _bar(self, title: str, shape: str, total: int | None) -> tqdm[Any]:
         return tqdm(
-            desc=title, unit=unit, total=total, unit_scale=True, dynamic_ncols=True, leave=False, file=sys.stderr
+            desc=title, bar_format=shape, unit=" rows", total=total, dynamic_ncols=True, leave=False, file=sys.stderr
         )
 
     def _postfix(self, destination: str, *, refresh: bool) -> None:
         d, now = self.deliveries[destination], time.monotonic()
-        waits = f"waits {duration(d.waits_until - now)}" if d.waits_until > now else ""
-        counts = (("retries", d.retries), ("rejected", d.rejected), ("in doubt", d.in_doubt))
-        words = [f"{count:,} {what}" for what, count in counts if count]
-        self._bars[destination].set_postfix_str(", ".join([*words, *([waits] if waits else [])]), refresh=refresh)
+        retries = "retry" if d.retries == 1 else "retries"
+        counts = ((retries, d.retries), ("rejected", d.rejected), ("in doubt", d.in_doubt))
+        words = [f"{d.rate(now):,.0f}/s", *(f"{count:,} {what}" for what, count in counts if count)]
+        if d.waits_until > now:
+            words.append(f"waits {duration(d.waits_until - now)}")
+        self._bars[destination].set_postfix_str(", ".join(words), refresh=refresh)
 
 
 def watch(mapping: str, *, quiet: bool = False) -> Silent:

@@ -65,7 +65,7 @@ def _history(folder: Path, name: str, *, shown: bool = False) -> History:
     runs = [row["run"] for row in checkpoint.all_runs()]
     history = History(
         name,
-        tuple(_totals(checkpoint, run) for run in runs),
+        tuple(totals_now(checkpoint, run) for run in runs),
         checkpoint.cursor(),
         {run: list(dict.fromkeys((file["path"], file["rows"]) for file in checkpoint.files_of(run))) for run in runs},
         holder(folder),
@@ -75,7 +75,7 @@ def _history(folder: Path, name: str, *, shown: bool = False) -> History:
     return history
 
 
-def _totals(checkpoint: Checkpoint, run: str) -> RunTotals:
+def totals_now(checkpoint: Checkpoint, run: str) -> RunTotals:
     """The totals of a run that may be under way: what is read at several moments agrees at one of the tries."""
     for _ in range(_TRIES):
         try:

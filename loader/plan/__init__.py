@@ -24,6 +24,6 @@ __all__ = [
     "open_part",
     "read_ahead",
     "read_rejections",
-    "record_of",
     "read_rows",
+    "record_of",
 ]

@@ -1,4 +1,4 @@
-"""What planning does beside the main thread: reading ahead, and writing files. Polars and the disk leave Python free."""
+"""What planning does beside the main thread: reading ahead, writing files. Polars and the disk leave Python free."""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import polars as pl
 
+from loader import jsontext
 from loader.errors import StateError
+from loader.jsontype import JSON, holds_json, is_json
 from loader.plan.background import Background
 from loader.rejection import ROW, SCHEMA
 
@@ -124,8 +126,13 @@ class RowWriter(_Numbered):
     folder_name = ROWS
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Keep `rows`: the column `ROW` and the source's own."""
-        self._add(rows)
+        """Keep `rows`: the column `ROW` and the source's own.
+
+        A list or an object that holds JSON text is kept as JSON as a whole: Parquet knows the type only as a column.
+        """
+        mixed = {name: dtype for name, dtype in rows.schema.items() if not is_json(dtype) and holds_json(dtype)}
+        texts = [jsontext.value(pl.col(name), dtype).ext.to(JSON).alias(name) for name, dtype in mixed.items()]
+        self._add(rows.with_columns(texts) if texts else rows)
 
 
 def _files(folder: Path) -> Iterator[Path]:

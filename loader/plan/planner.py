@@ -16,9 +16,9 @@ from sqlalchemy.engine import Connection
 
 from loader import checkpoint as record
 from loader import jsontext
+from loader.errors import LateEventsError
 from loader.plan.background import Background
 from loader.plan.parts import RejectionWriter, RowWriter
-from loader.errors import LateEventsError
 from loader.plan.staging import Stager
 from loader.providers.base import DestinationSettings, Provider, Route
 from loader.rejection import ROW

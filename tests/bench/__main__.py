@@ -1,4 +1,4 @@
-"""`python -m tests.bench [--rows 1000000] [--rounds 3] [--provider batch|bloomreach]`: see README.md beside this file."""
+"""`python -m tests.bench [--rows 1000000] [--rounds 3] [--provider batch|bloomreach]`: see README.md here."""
 
 from __future__ import annotations
 

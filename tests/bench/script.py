@@ -1,4 +1,4 @@
-"""The rival: what an engineer writes in an afternoon. csv.DictReader, json.dumps, one requests.Session; no plan, no receipts.
+"""The rival, written in an afternoon: csv.DictReader, json.dumps, one requests.Session; no plan and no receipts.
 
 `python -m tests.bench.script batch|bloomreach FILE URL`
 """

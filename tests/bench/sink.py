@@ -15,9 +15,8 @@ from typing import BinaryIO
 
 import httptools
 
-_COMMAND = re.compile(rb'"command_id":\s?"([^"]*)"')
-# A quote inside a JSON text is escaped, so neither stands in a value.
-_EVENT = re.compile(rb'"name":')
+# A quote inside a JSON text is escaped, so that this stands in no value; nor does `"name":`.
+_COMMAND = re.compile(rb'"command_id":"([^"]*)"')
 
 
 class Sink:
@@ -56,7 +55,8 @@ class _Connection(asyncio.Protocol):
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._parser = httptools.HttpRequestParser(self)
-        self._url, self._body = b"", []
+        self._url = b""
+        self._body: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

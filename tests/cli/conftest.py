@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from loader.cli import main
-from tests.support.project import Ended, Project
+from tests.support.project import ENVIRONMENT, Ended, Project
 from tests.support.sandbox import RunningSandbox, sandbox
 
 
@@ -20,6 +22,7 @@ class QuickProject(Project):
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(folder)
         monkeypatch.chdir(folder)
+        monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
         for name in [name for name in os.environ if name.startswith("LOADER_")]:
             monkeypatch.delenv(name)
 
@@ -34,6 +37,15 @@ class QuickProject(Project):
     def process(self, *arguments: str, env: dict[str, str] | None = None) -> Ended:
         """`loader` with these arguments as a process."""
         return super().loader(*arguments, env=env)
+
+    @contextlib.contextmanager
+    def started(self, *arguments: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+        """`loader` with these arguments, running; it does not outlive the block."""
+        with self.start(*arguments, env=env) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,12 @@ def test_a_summary_fits_on_a_screen() -> None:
 
 
 def step(
-    run: RunTotals, error: LoaderError | None = None, *, doubts: bool = False, rejected: bool = False, state: str | None = None
+    run: RunTotals,
+    error: LoaderError | None = None,
+    *,
+    doubts: bool = False,
+    rejected: bool = False,
+    state: str | None = None,
 ) -> str | None:
     text = next_step(
         run, "mappings/o.yaml", None if state is None else Path(state), error, doubts_left=doubts, rejected=rejected
@@ -128,7 +134,7 @@ rejected
 def test_plan() -> None:
     example = Example(1003, "user", None, "user (customer) is null", "{}", "b.csv", 3)
     run = run_totals("paused", sent=0, pending=1200)
-    run = RunTotals(**{**vars(run), "destinations": tuple(DestinationTotals(**{**vars(d), "requests": 0}) for d in run.destinations)})
+    run = replace(run, destinations=tuple(replace(d, requests=0) for d in run.destinations))
     loads = [Load("bloomreach", 20, 20, 231_040, 100.0), Load("batch", 2, 200, 99_700, 10 / 60)]
     assert planned(run, loads, {("", "missing_user"): example}) == PLAN
 
@@ -213,7 +219,9 @@ def test_words() -> None:
         "12,345.7 TB",
     ]
     assert one_line("a\n\tb\x1b[31m" + "x" * 300, 20) == "a b [31mxxxxxxxxx..."
-    assert command("run", "my orders.yaml", "--again", state=Path("s")) == "loader run 'my orders.yaml' --again --state s"
+    assert (
+        command("run", "my orders.yaml", "--again", state=Path("s")) == "loader run 'my orders.yaml' --again --state s"
+    )
 
 
 JSON = st.recursive(

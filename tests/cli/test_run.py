@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -44,7 +42,9 @@ def child_of(process: subprocess.Popen[str]) -> int:
     """The child process of `process`, as soon as it has one."""
     deadline = time.monotonic() + 30
     while True:
-        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False)
+        listed = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
+        )
         if listed.stdout.split():
             return int(listed.stdout.split()[0])
         assert time.monotonic() < deadline
@@ -75,10 +75,9 @@ def test_run_against_the_sandbox_needs_no_account_and_leaves_nothing(project: Qu
 
 def test_the_sandbox_ends_with_the_command(project: QuickProject) -> None:
     path = simple(project, rows=200)
-    process = project.start("run", path, "--sandbox", "--fault", "slow:seconds=30")
-    child = child_of(process)
-    process.kill()
-    process.communicate()
+    with project.started("run", path, "--sandbox", "--fault", "slow:seconds=30") as process:
+        child = child_of(process)
+        process.kill()
     deadline = time.monotonic() + 30
     while lives(child):
         assert time.monotonic() < deadline
@@ -182,7 +181,7 @@ def test_too_many_rejections(project: QuickProject) -> None:
 
 def test_a_reader_that_goes_away_is_no_error(project: QuickProject) -> None:
     path = simple(project)
-    with project.start("run", path, "--sandbox") as process:
+    with project.started("run", path, "--sandbox") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
@@ -198,7 +197,7 @@ def test_a_terminal_that_lacks_a_character_is_no_error(project: QuickProject) ->
     assert project.process("preview", path, "--json", env=env).json["rows"][0]["source"]["user"] == "Łukasz"
 
 
-# Plan -------------------------------------------------------------------------------------------------------------------
+# Plan -----------------------------------------------------------------------------------------------------------------
 
 
 def test_plan_sends_nothing_and_the_run_that_follows_sends_it(project: QuickProject, stand_in: RunningSandbox) -> None:
@@ -238,7 +237,7 @@ def test_plan_needs_no_credentials_and_with_sandbox_keeps_nothing(project: Quick
     assert (project.folder / ".loader").exists()
 
 
-# Preview and check ------------------------------------------------------------------------------------------------------
+# Preview and check ----------------------------------------------------------------------------------------------------
 
 PREVIEW = """\
 row 2
@@ -290,7 +289,9 @@ def test_preview_shows_payloads_beside_rows(project: QuickProject) -> None:
 
 
 def test_preview_as_json(project: QuickProject) -> None:
-    project.csv([["number", "user", "at"], ["1", "a"], ["x", "b", "2026-03-01T10:00:00Z"], ["3", "c", "2026-03-01T10:00:00Z"]])
+    project.csv(
+        [["number", "user", "at"], ["1", "a"], ["x", "b", "2026-03-01T10:00:00Z"], ["3", "c", "2026-03-01T10:00:00Z"]]
+    )
     batch = {"provider": "batch", "api_key": "${A}", "rest_api_key": "${B}"}
     project.mapping(simple_mapping(*NOTHING_SET, batch))
     shown = project.loader("preview", "load.yaml", "-n", "3", "--json").json
@@ -322,7 +323,7 @@ def test_check(project: QuickProject) -> None:
     assert [set(problem) for problem in problems] == [{"file", "line", "column", "message"}] * 3
 
 
-# Status and tokens ------------------------------------------------------------------------------------------------------
+# Status and tokens ----------------------------------------------------------------------------------------------------
 
 
 def test_status_and_tokens(project: QuickProject, stand_in: RunningSandbox) -> None:
@@ -345,7 +346,8 @@ def test_status_and_tokens(project: QuickProject, stand_in: RunningSandbox) -> N
     ]
     as_json = project.loader("tokens", path, "--run", ran.json["run"], "--json").json["tokens"]
     assert [(t["token"], t["first_row"], t["last_row"], t["events"]) for t in as_json] == [(token, 1, 120, 119)]
-    assert project.loader("tokens", path, "--run", "nope").err == f"loader: there is no run nope; the newest are: {ran.json['run']}\n"
+    unknown = project.loader("tokens", path, "--run", "nope")
+    assert unknown.err == f"loader: there is no run nope; the newest are: {ran.json['run']}\n"
 
 
 def test_status_finds_states_where_they_were_put(project: QuickProject) -> None:
@@ -361,8 +363,8 @@ def test_status_finds_states_where_they_were_put(project: QuickProject) -> None:
 def test_status_works_while_a_run_is_under_way(project: QuickProject, stand_in: RunningSandbox) -> None:
     # Many rejections while sending: rows of several tables change between two reads of the checkpoint.
     stand_in.faults([{"kind": "partial", "share": 0.5}])
-    path = simple(project, {**credentials("bloomreach", stand_in.url), "chunk": 1}, rows=600)
-    with project.start("run", path, "--quiet") as process:
+    path = simple(project, {**credentials("bloomreach", stand_in.url), "chunk": 1}, rows=250)
+    with project.started("run", path, "--quiet") as process:
         seen = []
         while process.poll() is None:
             seen.append(project.loader("status", path))
@@ -385,23 +387,18 @@ def test_a_killed_process_does_not_hold_the_state(project: QuickProject, stand_i
     assert last_line(ended.out) in (f"loader run {path}", f"loader resolve {path} --skip")
 
 
-# Signals ----------------------------------------------------------------------------------------------------------------
-
-ENDLESS = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT n, n AS customer FROM t"
+# Signals --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("command", ["run", "plan"])
 def test_a_signal_while_rows_are_read(project: QuickProject, command: str, number: signal.Signals, code: int) -> None:
-    with contextlib.closing(sqlite3.connect(project.folder / "any.db")) as database:
-        database.execute("CREATE TABLE any_table (a)")
-    source = {"type": "sql", "url": f"sqlite:///{project.folder}/any.db", "query": ENDLESS}
-    event = {"user": "customer", "name": {"const": "x"}, "properties": ["n"]}
-    path = project.mapping({"source": source, "event": event, "destinations": NOTHING_SET})
-    parts = project.folder / ".loader" / "load" / "runs"
-    with project.start(command, str(path), env={"T": "t", "I": "i", "S": "s"}) as process:
+    (project.folder / "events.csv").write_text("number,user,at\n" + "1,17,2026-03-01T10:00:00Z\n" * 2_000_000)
+    path = project.mapping(simple_mapping(*NOTHING_SET))
+    runs = project.folder / ".loader" / "load" / "runs"
+    with project.started(command, str(path), env={"T": "t", "I": "i", "S": "s"}) as process:
         deadline = time.monotonic() + 60
-        while not list(parts.glob("*/bloomreach/*.parquet")):
+        while not list(runs.glob("*/*/*.parquet")):
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.02)
@@ -410,7 +407,32 @@ def test_a_signal_while_rows_are_read(project: QuickProject, command: str, numbe
     assert process.returncode == code
     assert out == ""
     assert err.splitlines()[-1] == "loader: interrupted; nothing was sent, nothing is kept"
-    assert list(parts.iterdir()) == []
+    assert list(runs.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_rows_are_read_after_an_earlier_run_was_finished(
+    project: QuickProject, stand_in: RunningSandbox, number: signal.Signals, code: int
+) -> None:
+    path = simple(project, credentials("bloomreach", stand_in.url), rows=10)
+    first = project.run("--stop-after", "1").json["run"]
+    (project.folder / "more.csv").write_text("number,user,at\n" + "1,17,2026-03-01T10:00:00Z\n" * 2_000_000)
+    mapping = simple_mapping(credentials("bloomreach", stand_in.url))
+    project.mapping({**mapping, "source": {"type": "csv", "path": ["events.csv", "more.csv"]}})
+    runs = project.folder / ".loader" / "load" / "runs"
+    with project.started("run", path) as process:
+        deadline = time.monotonic() + 60
+        while not [part for part in runs.glob("*/*/*.parquet") if part.parent.parent.name != first]:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (code, "")
+    words = "loader: interrupted; what was sent is saved, nothing new is kept; run again to go on"
+    assert err.splitlines()[-1] == words
+    assert [run.name for run in runs.iterdir()] == [first]
+    assert len(stand_in.received()) == 9
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -419,7 +441,7 @@ def test_a_signal_while_events_are_sent(
 ) -> None:
     stand_in.faults([{"kind": "slow", "seconds": 0.3}])
     path = simple(project, {**credentials("bloomreach", stand_in.url), "chunk": 1, "concurrency": 2})
-    with project.start("run", path) as process:
+    with project.started("run", path) as process:
         while len(stand_in.requests()) < 3:
             time.sleep(0.02)
         process.send_signal(number)
@@ -434,7 +456,7 @@ def test_ctrl_c_on_a_terminal_does_not_reach_the_stand_in(project: QuickProject)
     # A terminal signals the whole process group; requests under way must still be answered.
     path = simple(project, rows=2000)
     arguments = ("run", path, "--sandbox", "--fault", "slow:seconds=0.5")
-    with project.start(*arguments, env={"LOADER_LOG": "json"}) as process:
+    with project.started(*arguments, env={"LOADER_LOG": "json"}) as process:
         assert process.stderr is not None
         while json.loads(process.stderr.readline())["event"] != "delivering":
             pass
