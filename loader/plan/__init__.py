@@ -1,4 +1,4 @@
-"""The plan: events checked against the provider's limits, cut into chunks and staged on disk, before anything is sent."""
+"""The plan: events checked against the provider's limits, cut into chunks and staged on disk, before any is sent."""
 
 from loader.plan.background import read_ahead
 from loader.plan.budget import MaxRejected

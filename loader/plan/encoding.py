@@ -15,8 +15,8 @@ __all__ = ["Coded", "LateEvents", "encode"]
 
 @dataclass(frozen=True)
 class Coded:
-    """`events`: columns `row` UInt64, `id` String, `time` Int64 (microseconds since 1970 UTC; null where no window has to
-    be kept at the time of sending), `user` Binary, `event` Binary. `rejected`: `rejection.SCHEMA`. `late`: events outside
+    """`events`: columns `row` UInt64, `id` String, `time` Int64 (microseconds since 1970 UTC; null where no window has
+    to be kept when they are sent), `user` Binary, `event` Binary. `rejected`: `rejection.SCHEMA`. `late`: events outside
     the window that nothing was decided about."""
 
     events: pl.DataFrame
@@ -24,7 +24,9 @@ class Coded:
     late: int
 
 
-def encode(frame: pl.DataFrame, encoded: Encoded, window: Window | None, late_events: LateEvents, now: datetime) -> Coded:
+def encode(
+    frame: pl.DataFrame, encoded: Encoded, window: Window | None, late_events: LateEvents, now: datetime
+) -> Coded:
     """Check and encode a frame of events (the columns that `loader.mapping` describes) for one destination."""
     frame, rejected, late = _keep_window(frame, window, late_events, now)
     broken = {f"broken{at}": check.broken.fill_null(False) for at, check in enumerate(encoded.checks)}

@@ -1,6 +1,6 @@
 """What a plan keeps on disk: `<run>/<destination>/NNNNN.parquet`, and beside it the rejections and the rows themselves.
 
-A part holds whole chunks only, so parts can be sent apart. Every file is written under another name, synced, and renamed:
+A part holds whole chunks only, so parts can be sent apart. Every file is written under another name, synced and renamed:
 a file that is there is complete.
 """
 
@@ -64,12 +64,14 @@ def write_durably(frame: pl.DataFrame, path: Path) -> None:
 
 
 def open_part(run_folder: Path, destination: str, number: int) -> pl.DataFrame:
-    """The events of a part (`PART_SCHEMA`), in the order of the plan. Raises StateError where it is missing or damaged."""
+    """The events of a part (`PART_SCHEMA`), in the order of the plan. Raises StateError if it is missing or damaged."""
     path = part_path(run_folder, destination, number)
     try:
         return pl.read_parquet(path, memory_map=False)
     except FileNotFoundError:
-        raise StateError(f"{path} is missing, a part of the plan: restore it, or drop the rest with `loader cancel`") from None
+        raise StateError(
+            f"{path} is missing, a part of the plan: restore it, or drop the rest with `loader cancel`"
+        ) from None
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StateError(
             f"{path} is damaged, a part of the plan ({error}): restore it, or drop the rest with `loader cancel`"

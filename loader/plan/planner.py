@@ -114,7 +114,14 @@ class Planner:
     """
 
     def __init__(
-        self, run: str, run_folder: Path, destinations: Sequence[Planned], connection: Connection, *, again: bool, digest: bool
+        self,
+        run: str,
+        run_folder: Path,
+        destinations: Sequence[Planned],
+        connection: Connection,
+        *,
+        again: bool,
+        digest: bool,
     ) -> None:
         """`connection`: a transaction of the checkpoint, open until the plan is committed. `digest`: see `Staged`."""
         self.run, self._connection, self._again, self._digest = run, connection, again, digest
@@ -137,7 +144,10 @@ class Planner:
             )
             for planned in destinations
         ]
-        self._rejections, self._rows = RejectionWriter(run_folder, self._background), RowWriter(run_folder, self._background)
+        self._rejections, self._rows = (
+            RejectionWriter(run_folder, self._background),
+            RowWriter(run_folder, self._background),
+        )
         self._rows_of: dict[str, tuple[int, int]] = {}
         self.read = self.filtered = self.events = 0
         self._rows_rejected: Counter[str] = Counter()
@@ -182,7 +192,9 @@ class Planner:
         survivors = rows
         if len(lost):
             in_lost = pl.col(ROW).is_in(lost.implode())
-            self._reject_rows(mapped[0].rejected.filter(pl.col("row").is_in(lost.implode())), record_of(rows.filter(in_lost)))
+            self._reject_rows(
+                mapped[0].rejected.filter(pl.col("row").is_in(lost.implode())), record_of(rows.filter(in_lost))
+            )
             survivors = rows.filter(~in_lost)
         self.events += len(survivors)
         self._rows.add(survivors)
@@ -217,8 +229,8 @@ class Planner:
             window = destination.route.window
             if stager.staged.late and window is not None:
                 raise LateEventsError(
-                    f"{destination.name}: {stager.staged.late:,} of {stager.staged.events:,} events are not within the last "
-                    f"{window.past / 3600:g} hours, the only times that {destination.provider.title} accepts "
+                    f"{destination.name}: {stager.staged.late:,} of {stager.staged.events:,} events are not within the "
+                    f"last {window.past / 3600:g} hours, the only times that {destination.provider.title} accepts "
                     f"({window.page}). Nothing was sent. Choose with `late_events:` of the destination:\n"
                     "  reject     leave them out, as rejections\n"
                     "  omit_time  send them without their time: the provider takes them as happening now\n"
@@ -308,7 +320,7 @@ class Planner:
 
 
 def record_of(rows: pl.DataFrame) -> pl.DataFrame:
-    """`row` and `record`, the JSON object of each row of a source's frame. Types that JSON lacks are written as text."""
+    """`row` and `record`, the JSON object of each row of a source's frame; types that JSON lacks are named as text."""
     members = []
     for name, dtype in rows.schema.items():
         if name == ROW:
@@ -348,8 +360,8 @@ class _Ids:
         )
         self._connection.execute(
             sa.text(
-                "INSERT OR REPLACE INTO ids (destination, id, run, row) SELECT :destination, json_extract(value, '$[0]'),"
-                " :run, json_extract(value, '$[1]') FROM json_each(:pairs)"
+                "INSERT OR REPLACE INTO ids (destination, id, run, row)"
+                " SELECT :destination, json_extract(value, '$[0]'), :run, json_extract(value, '$[1]') FROM json_each(:pairs)"
             ),
             {"destination": self._destination, "run": self._run, "pairs": _array(pairs.drop_nulls())},
         )

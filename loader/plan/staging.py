@@ -48,7 +48,7 @@ class StagedChunk:
 
 @dataclass
 class Staged:
-    """What a plan found for one destination. `events` counts all that reached it; `bytes` those of the requests' bodies;
+    """What a plan found for one destination. `events` counts all that reached it; `bytes`: of the requests' bodies;
     `digest`: SHA-256 of all events, where it was asked for."""
 
     events: int = 0
@@ -107,7 +107,7 @@ class Stager:
         self._count(rejected)
 
     def add(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Stage a frame of events (the columns that `loader.mapping` describes); its rejections (`rejection.SCHEMA`)."""
+        """Stage a frame of events (columns as `loader.mapping` describes them); its rejections (`rejection.SCHEMA`)."""
         self.staged.events += len(events)
         taken_here = None
         if self._ids is not None and len(events):
@@ -142,7 +142,9 @@ class Stager:
         ids = frame.get_column("id")
         again = ids.is_not_null() & (~ids.is_first_distinct() | frame.get_column("row").is_in(taken_rows.implode()))
         words = "id: another event of this plan has the id '{value}' already"
-        return frame.filter(~again), reject(frame.rename({"row": ROW}), again, "duplicate_id", "id", words, pl.col("id"))
+        return frame.filter(~again), reject(
+            frame.rename({"row": ROW}), again, "duplicate_id", "id", words, pl.col("id")
+        )
 
     def _cut(self, frame: pl.DataFrame, *, last: bool) -> None:
         """Cut full chunks off the open events and `frame`; the rest stays open unless this is the `last` call."""
@@ -163,7 +165,9 @@ class Stager:
         numbers = []
         for start, end in zip(starts, ends, strict=True):
             number = len(self.staged.chunks) + 1
-            chunk = StagedChunk(number, self._positions + start, end - start, self._parts + 1, rows[start], rows[end - 1])
+            chunk = StagedChunk(
+                number, self._positions + start, end - start, self._parts + 1, rows[start], rows[end - 1]
+            )
             self.staged.chunks.append(chunk)
             numbers.append(number)
         lengths = [end - start for start, end in zip(starts, ends, strict=True)]

@@ -175,7 +175,7 @@ class Route(ABC):
     window: Window | None = None
 
     def in_doubt(self, columns: Mapping[str, pl.DataType]) -> InDoubt:
-        """What to do with chunks in doubt where the mapping does not say; `resend` only where duplicates are removed."""
+        """What to do with chunks in doubt where the mapping is silent; `resend` only where duplicates are removed."""
         return "hold"
 
     def problems(self, columns: Mapping[str, pl.DataType]) -> list[tuple[str, str]]:

@@ -145,7 +145,7 @@ class Commands(Route):
         return Request("POST", f"{base}/track/v2/projects/{project}/batch", headers, body)
 
     def read(self, answer: Answer, rows: Sequence[int]) -> Receipt:
-        """See `Route.read`; each command has its own result, the `success` beside them says nothing (BATCH_COMMANDS)."""
+        """See `Route.read`; each command has a result, and the `success` beside them says nothing (BATCH_COMMANDS)."""
         said = parse_json(answer.body)
         if answer.status == 400 and isinstance(said, dict) and said.get("error") in _ACCESS_ERRORS:
             return Receipt(Outcome.STOPPED, message=f"HTTP 400: {said['error']}")

@@ -348,7 +348,15 @@ class Delivery:
         if piece.refused:
             planned = await self._planned_until(piece, piece.rows[left])
         halves = (
-            _Piece(piece.start, piece.number, piece.part, planned, piece.first_row, *self._columns(piece, 0, left), piece.attempts),
+            _Piece(
+                piece.start,
+                piece.number,
+                piece.part,
+                planned,
+                piece.first_row,
+                *self._columns(piece, 0, left),
+                piece.attempts,
+            ),
             _Piece(
                 piece.start + planned,
                 piece.number,

@@ -51,7 +51,8 @@ def new_files(
         if before and not had and not safe:
             raise SourceError(
                 f"{item.path} was loaded by run {before[0]['run']} and has changed since; nothing tells its new rows "
-                "from the old ones. Give each event an `id`, or the source a `cursor`, or send the whole file with --again"
+                "from the old ones. Give each event an `id`, or the source a `cursor`, or send the whole file with "
+                "--again"
             )
         new.inputs.append(item)
         new.delivered[item.path] = had

@@ -191,7 +191,7 @@ def test_the_two_apps_are_kept_apart(running: RunningSandbox) -> None:
 
 def test_numbers_keep_their_digits(running: RunningSandbox) -> None:
     numbers = '{"price": 12.10, "big": 123456789012345678901234567890, "whole": 12.0, "e": 1E2}'
-    body = '[{"id": "a", "events": [{"name": "ue.a", "attributes": %s}]}]' % numbers  # noqa: UP031
+    body = '[{"id": "a", "events": [{"name": "ue.a", "attributes": %s}]}]' % numbers
     assert post_batch(running, body).status_code == 201
     line = httpx.get(running.url + "/_sandbox/received", params={"provider": "batch"}).text
     assert numbers.replace(" ", "") in line

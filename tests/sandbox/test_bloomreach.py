@@ -214,7 +214,7 @@ def test_a_command_must_be_less_than_800_kb_of_compact_json(running: RunningSand
 
 def test_numbers_keep_their_digits(running: RunningSandbox) -> None:
     data = '{"customer_ids":{"registered":"a"},"event_type":"e","timestamp":1.500000,"properties":{"n":12.10}}'
-    post_bloomreach(running, '{"commands":[{"name":"customers/events","data":%s}]}' % data)  # noqa: UP031
+    post_bloomreach(running, '{"commands":[{"name":"customers/events","data":%s}]}' % data)
     assert data in httpx.get(running.url + "/_sandbox/received", params={"provider": "bloomreach"}).text
 
 
@@ -249,7 +249,7 @@ def test_a_duplicate_is_answered_success_and_not_stored_twice(running: RunningSa
 def test_any_difference_makes_another_event(running: RunningSandbox, other: str) -> None:
     first = '"customer_ids":{"registered":"a"},"event_type":"e","timestamp":1.5,"properties":{"n":12}'
     for data in (first, other):
-        post_bloomreach(running, '{"commands":[{"name":"customers/events","data":{%s}}]}' % data)  # noqa: UP031
+        post_bloomreach(running, '{"commands":[{"name":"customers/events","data":{%s}}]}' % data)
     assert received_flags(running) == [False, False]
 
 
