@@ -16,8 +16,8 @@ __all__ = ["Coded", "LateEvents", "encode"]
 @dataclass(frozen=True)
 class Coded:
     """`events`: columns `row` UInt64, `id` String, `time` Int64 (microseconds since 1970 UTC; null where no window has
-    to be kept when they are sent), `user` Binary, `event` Binary. `rejected`: `rejection.SCHEMA`. `late`: events outside
-    the window that nothing was decided about."""
+    to be kept when they are sent), `user` Binary, `event` Binary. `rejected`: `rejection.SCHEMA`. `late`: events
+    outside the window that nothing was decided about."""
 
     events: pl.DataFrame
     rejected: pl.DataFrame

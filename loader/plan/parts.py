@@ -1,7 +1,7 @@
 """What a plan keeps on disk: `<run>/<destination>/NNNNN.parquet`, and beside it the rejections and the rows themselves.
 
-A part holds whole chunks only, so parts can be sent apart. Every file is written under another name, synced and renamed:
-a file that is there is complete.
+A part holds whole chunks only, so parts can be sent apart. A file is written under another name, synced and renamed:
+one that is there is complete.
 """
 
 from __future__ import annotations

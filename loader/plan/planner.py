@@ -361,7 +361,8 @@ class _Ids:
         self._connection.execute(
             sa.text(
                 "INSERT OR REPLACE INTO ids (destination, id, run, row)"
-                " SELECT :destination, json_extract(value, '$[0]'), :run, json_extract(value, '$[1]') FROM json_each(:pairs)"
+                " SELECT :destination, json_extract(value, '$[0]'), :run,"
+                " json_extract(value, '$[1]') FROM json_each(:pairs)"
             ),
             {"destination": self._destination, "run": self._run, "pairs": _array(pairs.drop_nulls())},
         )

@@ -54,7 +54,7 @@ class Pacer:
         self.last_taken = time.monotonic()
 
     def failed(self, asked: float | None, floor: float) -> float:
-        """Pause the destination after a failure: as the provider asks, else backoff, never under `floor`. The seconds."""
+        """Pause the destination after a failure: as the provider asks or by backoff, at least `floor`; the seconds."""
         # Requests that were under way together fail together: they count as one failure.
         if time.monotonic() >= self._paused_until:
             self._failures += 1

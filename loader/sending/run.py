@@ -55,7 +55,8 @@ async def _deliver(
             everything.cancel()
 
     loop = asyncio.get_running_loop()
-    for which in (signal.SIGINT, signal.SIGTERM):
+    before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
+    for which in before:
         loop.add_signal_handler(which, interrupt, which)
 
     async def one(target: Target) -> None:
@@ -84,8 +85,10 @@ async def _deliver(
         endings = []
     finally:
         await journal.close()
-        for which in (signal.SIGINT, signal.SIGTERM):
+        for which, handler in before.items():
+            # The loop would put Python's own handlers back, not those of whoever called.
             loop.remove_signal_handler(which)
+            signal.signal(which, handler)
     for ending in endings:
         if isinstance(ending, BaseException) and not isinstance(ending, LoaderError):
             raise ending
