@@ -3,7 +3,8 @@
     meta          version, mapping                     one row; a newer version is refused, never guessed at
     runs          run, mapping, mapping_digest, created, finished, status, rows_read, rows_filtered,
                   rows_rejected, events, cursor, plan_digest, seconds, again
-    destinations  run, destination, provider, route, in_doubt, events, already_delivered, rejected, bytes, requests
+    destinations  run, destination, provider, route, in_doubt, position, events, already_delivered, rejected, bytes,
+                  requests
                   what the plan found for one destination, and the requests made so far
     chunks        run, destination, start, number, events, part, first_row, last_row, status, attempts, refused,
                   token, message, changed
@@ -80,7 +81,7 @@ destinations = _table(
     _key("run"),
     _key("destination"),
     *(_text(name) for name in ("provider", "route", "in_doubt")),
-    *(_number(name) for name in ("events", "already_delivered", "rejected", "bytes", "requests")),
+    *(_number(name) for name in ("position", "events", "already_delivered", "rejected", "bytes", "requests")),
 )
 chunks = _table(
     "chunks",
@@ -209,7 +210,7 @@ class Checkpoint:
 
     def destinations_of(self, run: str) -> list[RowMapping]:
         """The rows of `destinations` of a run, in the order of the plan."""
-        query = sa.select(destinations).where(destinations.c.run == run)
+        query = sa.select(destinations).where(destinations.c.run == run).order_by(destinations.c.position)
         with self.reading() as connection:
             return list(connection.execute(query).mappings())
 

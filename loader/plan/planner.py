@@ -308,6 +308,7 @@ class Planner:
             "provider": destination.provider.name,
             "route": destination.route.name,
             "in_doubt": destination.settings.in_doubt or destination.route.in_doubt(self._columns[at]),
+            "position": at,
             "events": staged.events,
             "already_delivered": staged.already_delivered,
             "rejected": staged.rejected.total(),

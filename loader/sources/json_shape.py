@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from loader.jsontype import DIGITS, JSON, is_json
+from loader.jsontype import DIGITS, JSON, holds_json, is_json
 
 # A number that may not be printed as it was read: more digits than a float holds, an exponent, zeros at the end, or
 # more than 64 bits. Strings may match as well: that costs time, nothing else. (A pattern for polars.)
@@ -205,15 +205,6 @@ class Shape:
                 found.setdefault(family, (place, _KINDS[kind]))
         words = [f"{what} (row {row}: {file}, line {line})" for (row, line, file), what in sorted(found.values())]
         return f"{words[0]} and {words[1]}" if len(words) > 1 else None
-
-
-def holds_json(dtype: pl.DataType) -> bool:
-    """Whether `dtype` is `JSON` or `DIGITS`, or a struct or list with one somewhere inside."""
-    if isinstance(dtype, pl.Struct):
-        return any(holds_json(_instance(field.dtype)) for field in dtype.fields)
-    if isinstance(dtype, pl.List):
-        return holds_json(_instance(dtype.inner))
-    return is_json(dtype)
 
 
 def series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
