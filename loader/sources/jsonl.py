@@ -14,6 +14,7 @@ import polars as pl
 
 from loader import rejection
 from loader.errors import SourceError
+from loader.jsontype import holds_json
 from loader.settings import CursorValue, JsonlSettings
 from loader.sources import files, json_shape
 from loader.sources.base import Frame, Input, Rejects, check_names, numbered, printable, sizes
@@ -68,7 +69,7 @@ class JsonlSource:
     def frames(self, inputs: Sequence[Input] | None = None) -> Iterator[Frame]:
         """See `Source`."""
         row = 1
-        exact = any(map(json_shape.holds_json, self._raw.values())) or any(map(self._needs_text, self._types))
+        exact = any(map(holds_json, self._raw.values())) or any(map(self._needs_text, self._types))
         for file in self.inputs if inputs is None else inputs:
             for block, line in files.line_blocks(file):
                 rows = None if exact or (file.path, line) not in self._plain else self._fast(block)
