@@ -6,14 +6,19 @@
     destinations  run, destination, provider, route, in_doubt, position, events, already_delivered, rejected, bytes,
                   requests
                   what the plan found for one destination, and the requests made so far
-    chunks        run, destination, start, number, events, part, first_row, last_row, status, attempts, refused,
-                  token, message, changed
+    chunks        run, destination, start, number, events, part, first_row, last_row, status, doubted, attempts,
+                  refused, token, message, changed
                   `start` is the position of the chunk's first event in the destination's plan, from 0. Halving replaces
-                  a chunk by two of the same number.
+                  a chunk by two of the same number. `doubted`: it was in doubt at least once, so that its events may
+                  have arrived whatever became of it later.
     refusals      run, destination, row, reason, message         events that were rejected after the plan was made
-    planned       run, destination, reason, count                rejections of the plan, counted (destination '': rows)
+    planned       run, destination, reason, count                rejections of the plan, counted (destination '': rows),
+                  and those of events whose part was lost
     files         destination, digest, path, size, mtime_ns, inode, run, first_row, rows     files that were loaded
     ids           destination, id, run, row                      `event.id`s that a plan took, until they are rejected
+
+What a run with `--again` loads has a row of its own in `files` and `ids`, beside those of the runs before: dropping it
+leaves them as they were.
 
 A chunk's status:
 
@@ -33,7 +38,6 @@ import asyncio
 import contextlib
 import json
 import os
-import queue
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -90,6 +94,7 @@ chunks = _table(
     _key("start", sa.BigInteger),
     *(_number(name) for name in ("number", "events", "part", "first_row", "last_row")),
     _text("status"),
+    sa.Column("doubted", sa.Boolean, default=False),
     _number("attempts"),
     _number("refused"),
     *(_text(name) for name in ("token", "message", "changed")),
@@ -102,18 +107,18 @@ files = _table(
     "files",
     _key("destination"),
     _key("digest"),
+    _key("run"),
     _text("path"),
     *(_number(name) for name in ("size", "mtime_ns", "inode")),
-    _text("run"),
     _number("first_row"),
     _number("rows"),
 )
-ids = _table("ids", _key("destination"), _key("id"), _text("run"), _number("row"))
+ids = _table("ids", _key("destination"), _key("id"), _key("run"), _number("row"))
 sa.Index("chunks_by_status", chunks.c.run, chunks.c.destination, chunks.c.status)
 sa.Index("ids_by_row", ids.c.run, ids.c.destination, ids.c.row)
 
-# Statuses of a run in the order in which `loader run --json` may show them.
-FINISHED = ("done", "in_doubt", "cancelled")
+# Statuses of a run that has nothing left to send.
+FINISHED = ("done", "in_doubt")
 
 
 class Checkpoint:
@@ -122,6 +127,7 @@ class Checkpoint:
     def __init__(self, path: Path, engine: Engine) -> None:
         self.path = path
         self.engine = engine
+        self._transaction = threading.local()
 
     @classmethod
     def find(cls, folder: Path) -> Checkpoint | None:
@@ -174,13 +180,28 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction: all of it is durable when the block ends, or nothing. Raises StateError."""
+        """One transaction: all of it is durable when the block ends, or nothing. Raises StateError.
+
+        What is read and written meanwhile, by the same thread, takes part in it.
+        """
+        under_way: Connection | None = getattr(self._transaction, "connection", None)
+        if under_way is not None:
+            yield under_way
+            return
         with _translated(self.path, "written"), self.engine.begin() as connection:
-            yield connection
+            self._transaction.connection = connection
+            try:
+                yield connection
+            finally:
+                del self._transaction.connection
 
     @contextlib.contextmanager
     def reading(self, what: str = "read") -> Iterator[Connection]:
         """A connection to read from. Raises StateError."""
+        under_way: Connection | None = getattr(self._transaction, "connection", None)
+        if under_way is not None:
+            yield under_way
+            return
         with _translated(self.path, what), self.engine.connect() as connection:
             yield connection
 
@@ -203,7 +224,7 @@ class Checkpoint:
             return connection.execute(query).mappings().first()
 
     def cursor(self) -> str | None:
-        """The cursor (as text, see `loader.pipeline`) of the newest plan that had one."""
+        """The cursor (as text, see `settings.cursor_to_text`) of the newest plan that had one."""
         query = sa.select(runs.c.cursor).where(runs.c.cursor.is_not(None)).order_by(runs.c.run.desc()).limit(1)
         with self.reading() as connection:
             return connection.scalar(query)
@@ -252,12 +273,11 @@ class Checkpoint:
             return list(connection.scalars(query))
 
     def doubt_what_was_in_flight(self, run: str) -> int:
-        """Mark the chunks that an ended process left in `sending` as in doubt; their number. Needs the state's lock."""
+        """Mark chunks left in `sending` by a delivery that ended as in doubt; their number. Needs the state's lock."""
         change = sa.update(chunks).where(chunks.c.run == run, chunks.c.status == "sending")
+        words = "the loader ended before the answer was read and kept"
         with self.writing() as connection:
-            return connection.execute(
-                change.values(status="in_doubt", message="the loader ended before the answer was read")
-            ).rowcount
+            return connection.execute(change.values(status="in_doubt", doubted=True, message=words)).rowcount
 
     def events_by_status(self, run: str) -> dict[str, dict[str, int]]:
         """Per destination: events in chunks of each status, `refused` events inside sent chunks, chunks, tokens."""
@@ -324,9 +344,10 @@ class Checkpoint:
             return int(connection.scalar(query) or 0)
 
     def files_by(self, column: str, value: str) -> list[RowMapping]:
-        """Loaded files whose `path` or `digest` is `value`."""
+        """Loaded files whose `path` or `digest` is `value`, by run, the oldest first."""
+        query = sa.select(files).where(files.c[column] == value).order_by(files.c.run)
         with self.reading() as connection:
-            return list(connection.execute(sa.select(files).where(files.c[column] == value)).mappings())
+            return list(connection.execute(query).mappings())
 
     def files_of(self, run: str) -> list[RowMapping]:
         """The files that a run loaded, in the order of their rows."""
@@ -350,6 +371,7 @@ _set_chunk = (
     .where(_this_chunk)
     .values(
         status=sa.bindparam("b_status"),
+        doubted=sa.or_(chunks.c.doubted, sa.bindparam("b_status") == "in_doubt"),
         attempts=sa.bindparam("b_attempts"),
         refused=sa.bindparam("b_refused"),
         token=sa.bindparam("b_token"),
@@ -409,65 +431,64 @@ def refuse(run: str, destination: str, rows: dict[int, str], reason: str, *, fre
     return changes
 
 
+def count_rejected(connection: Connection, chunk: RowMapping, reason: str, *, free_ids: bool) -> None:
+    """Reject the events left in `chunk` by their number, where their part is lost and cannot tell their rows."""
+    name = {"run": chunk["run"], "destination": chunk["destination"], "reason": reason}
+    left = chunk["events"] - chunk["refused"]
+    same = sa.and_(*(planned.c[key] == value for key, value in name.items()))
+    if not connection.execute(sa.update(planned).where(same).values(count=planned.c.count + left)).rowcount:
+        connection.execute(sa.insert(planned).values(**name, count=left))
+    if free_ids:
+        inside = ids.c.row.between(chunk["first_row"], chunk["last_row"])
+        here = sa.and_(ids.c.run == chunk["run"], ids.c.destination == chunk["destination"])
+        connection.execute(sa.delete(ids).where(here, inside))
+
+
 class Journal:
     """Writes changes durably, in order, in as few transactions as the moment allows.
 
-    `write` returns when its changes are synced to disk. What comes while a transaction is under way shares the next.
+    `write` returns when its changes are synced to disk; what several tasks write in one turn of the event loop shares a
+    transaction. It runs in the event loop's own thread: a commit takes less time than a change of threads and back.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
-        self._queue: queue.SimpleQueue[tuple[list[Change], asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._path = checkpoint.path
+        self._connection = checkpoint.engine.connect()
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name="checkpoint", daemon=True)
-        self._thread.start()
+        self._waiting: list[tuple[list[Change], asyncio.Future[None]]] = []
 
     async def write(self, changes: list[Change]) -> None:
         """Make `changes` durable. Raises StateError; then nothing of this call is written."""
         future: asyncio.Future[None] = self._loop.create_future()
-        self._queue.put((changes, future))
+        if not self._waiting:
+            self._loop.call_soon(self._commit)
+        self._waiting.append((changes, future))
         await future
 
-    async def close(self) -> None:
-        """Wait until everything is written."""
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+    def close(self) -> None:
+        """Write what waits, and give back the connection."""
+        self._commit()
+        self._connection.close()
 
-    def _work(self) -> None:
-        while (entry := self._queue.get()) is not None:
-            entries = [entry]
-            last = False
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    following = self._queue.get_nowait()
-                    if following is None:
-                        last = True
-                        break
-                    entries.append(following)
-            self._commit(entries)
-            if last:
-                return
-
-    def _commit(self, entries: list[tuple[list[Change], asyncio.Future[None]]]) -> None:
-        failure: StateError | None = None
+    def _commit(self) -> None:
+        entries, self._waiting = self._waiting, []
+        if not entries:
+            return
+        failure: Exception | None = None
         try:
-            with self._checkpoint.writing() as connection:
+            with _translated(self._path, "written"), self._connection.begin():
                 for changes, _ in entries:
                     for statement, values in changes:
-                        connection.execute(statement, values)
-        except StateError as error:
+                        self._connection.execute(statement, values)
+        except Exception as error:  # noqa: BLE001 - raised where the changes are awaited
             failure = error
         for _, future in entries:
-            self._loop.call_soon_threadsafe(_settle, future, failure)
-
-
-def _settle(future: asyncio.Future[None], failure: StateError | None) -> None:
-    if future.cancelled():
-        return
-    if failure is None:
-        future.set_result(None)
-    else:
-        future.set_exception(failure)
+            if future.cancelled():
+                continue
+            if failure is None:
+                future.set_result(None)
+            else:
+                future.set_exception(failure)
 
 
 _RECOVERY = (

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 import time
@@ -21,7 +22,7 @@ from typing import Protocol
 
 from sqlalchemy.engine import RowMapping
 
-from loader.checkpoint import Checkpoint
+from loader.checkpoint import FINISHED, Checkpoint
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
 from loader.mapping import Mapping, StandIns, bind, read
 from loader.plan import MaxRejected, Planner, open_part, read_ahead
@@ -89,7 +90,7 @@ def run(path: Path, options: Options) -> Result:
         while (unfinished := checkpoint.unfinished()) is not None:
             options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
             resumed = _deliver(mapping, checkpoint, folder, unfinished, options)
-            if resumed.error is not None or resumed.run.pending:
+            if resumed.error is not None or resumed.run.status not in FINISHED:
                 return resumed
             before.append(resumed.run)
         error = None
@@ -115,9 +116,12 @@ def plan(path: Path, options: Options) -> Result:
         checkpoint = _open(folder, mapping)
         unfinished = checkpoint.unfinished()
         if unfinished is not None and checkpoint.untouched(unfinished["run"]):
-            checkpoint.forget(unfinished["run"])
-            unfinished = None
-        planned = unfinished or _plan(mapping, checkpoint, folder, options)
+            # All in one, so that the plan of before is still there where a new one cannot be made.
+            with checkpoint.writing():
+                checkpoint.forget(unfinished["run"])
+                planned = _plan(mapping, checkpoint, folder, options)
+        else:
+            planned = unfinished or _plan(mapping, checkpoint, folder, options)
         if planned is None:
             return Result(RunTotals(None, mapping.name, "nothing_new"))
         return Result(totals(checkpoint, planned["run"]))
@@ -179,7 +183,10 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
                 seconds=time.monotonic() - began,
             )
     except BaseException as error:
-        shutil.rmtree(run_folder(folder, run), ignore_errors=True)
+        # A signal that came with the commit finds the plan made; where that is not known, the next run looks again.
+        with contextlib.suppress(StateError):
+            if checkpoint.run(run) is None:
+                shutil.rmtree(run_folder(folder, run), ignore_errors=True)
         if isinstance(error, _NothingNewError):
             return None
         raise
@@ -225,6 +232,8 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
         # Exit 2 would say that nothing was sent. What is needed is the same as after an outage: mend, then run again.
         error.exit_code = Exit.UNREACHABLE
     try:
+        # After a second signal, or where a receipt could not be written.
+        checkpoint.doubt_what_was_in_flight(run)
         _conclude(checkpoint, run, error, resent={t.name for t in targets if t.in_doubt == "resend"}, began=began)
     except StateError:
         if error is None:
@@ -254,6 +263,8 @@ def _targets(mapping: Mapping, checkpoint: Checkpoint, run: str) -> list[Target]
     for planned in checkpoint.destinations_of(run):
         now = known.get(planned["destination"])
         if now is None or now.provider.name != planned["provider"] or now.route.name != planned["route"]:
+            if not checkpoint.pending(run, planned["destination"]):
+                continue
             raise UsageError(
                 f"run {run} was planned for the destination '{planned['destination']}' ({planned['provider']}, route "
                 f"{planned['route']}), which the mapping no longer has. "

@@ -281,8 +281,6 @@ class Planner:
                 execute(sa.insert(record.chunks), rows)
             for file in [] if barren else inputs:
                 first, read = self._rows_of.get(file.path, (self.read + 1, 0))
-                key = (record.files.c.destination == destination.name) & (record.files.c.digest == file.digest())
-                execute(sa.delete(record.files).where(key))
                 execute(
                     sa.insert(record.files).values(
                         destination=destination.name,
@@ -361,7 +359,7 @@ class _Ids:
         )
         self._connection.execute(
             sa.text(
-                "INSERT OR REPLACE INTO ids (destination, id, run, row)"
+                "INSERT INTO ids (destination, id, run, row)"
                 " SELECT :destination, json_extract(value, '$[0]'), :run,"
                 " json_extract(value, '$[1]') FROM json_each(:pairs)"
             ),

@@ -7,6 +7,7 @@ into a request, and reads the answer into a `Receipt`.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -242,14 +243,19 @@ def excerpt(body: bytes) -> str:
 def retry_after(answer: Answer) -> float | None:
     """Seconds of a `Retry-After` header (RFC 9110 10.2.3: seconds or an HTTP date), or None."""
     value = answer.headers.get("retry-after", "").strip()
-    if value.isdigit():
+    if re.fullmatch(r"[0-9]{1,9}", value):
         return float(value)
+    when, now = _http_date(value), _http_date(answer.headers.get("date", ""))
+    return None if when is None else max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+
+
+def _http_date(value: str) -> datetime | None:
+    """An HTTP date (always GMT, RFC 9110 5.6.7), or None."""
     try:
         when = parsedate_to_datetime(value)
     except ValueError:
         return None
-    now = parsedate_to_datetime(answer.headers["date"]) if "date" in answer.headers else datetime.now(UTC)
-    return max(0.0, (when - now).total_seconds())
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
 
 def common_failure(answer: Answer, documented: bool) -> Receipt:

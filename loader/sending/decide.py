@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import polars as pl
 from sqlalchemy.engine import RowMapping
 
-from loader.checkpoint import Checkpoint, refuse, set_chunk
+from loader.checkpoint import Checkpoint, count_rejected, refuse, set_chunk
+from loader.errors import StateError
 
 OpenPart = Callable[[str, int], pl.DataFrame]
 
@@ -36,42 +37,33 @@ def resend(checkpoint: Checkpoint, run: str) -> int:
 
 
 def skip(checkpoint: Checkpoint, run: str, destination: str | None, open_part: OpenPart) -> int:
-    """Reject the events in doubt of a run, to one destination or all: they may have arrived, and are not sent again."""
+    """Reject the events in doubt of a run, to one destination or all: they may have arrived, and are not sent again.
+    How many."""
     chunks = checkpoint.chunks_of(run, destination, ["in_doubt", "sending"])
-    words = "in doubt: it may have arrived; not sent again, as somebody decided"
-    # The ids stay taken, for the events may have been delivered.
-    return _reject(checkpoint, run, chunks, open_part, "skipped", words, free_ids=False)
+    return _reject(checkpoint, run, chunks, open_part, "skipped", "not sent again, as somebody decided")
 
 
 def cancel(checkpoint: Checkpoint, run: str, open_part: OpenPart) -> int:
     """Reject the events of a run that are pending; how many."""
     chunks = checkpoint.chunks_of(run, None, ["pending"])
-    return _reject(checkpoint, run, chunks, open_part, "cancelled", "pending when the run was cancelled", free_ids=True)
+    return _reject(checkpoint, run, chunks, open_part, "cancelled", "pending when the run was cancelled")
 
 
 def _reject(
-    checkpoint: Checkpoint,
-    run: str,
-    chunks: Sequence[RowMapping],
-    open_part: OpenPart,
-    reason: str,
-    words: str,
-    *,
-    free_ids: bool,
+    checkpoint: Checkpoint, run: str, chunks: Sequence[RowMapping], open_part: OpenPart, reason: str, decided: str
 ) -> int:
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     count = 0
     with checkpoint.writing() as connection:
-        part: tuple[tuple[str, int], pl.DataFrame] | None = None
+        part: tuple[tuple[str, int], pl.Series | None] | None = None
         starts = {name: checkpoint.part_starts(run, name) for name in {chunk["destination"] for chunk in chunks}}
         for chunk in chunks:
             destination, key = chunk["destination"], (chunk["destination"], chunk["part"])
             if part is None or part[0] != key:
-                part = (key, open_part(*key))
-            start = chunk["start"] - starts[destination][chunk["part"]]
-            rows = part[1].get_column("row").slice(start, chunk["events"]).to_list()
-            refused = {r["row"] for r in checkpoint.refusals_of(run, destination)} if chunk["refused"] else set()
-            left = {row: words for row in rows if row not in refused}
+                part = (key, _rows_of(open_part, *key))
+            # The ids of what may have been delivered stay taken.
+            doubted = chunk["doubted"] or chunk["status"] == "sending"
+            words = f"in doubt: it may have arrived; {decided}" if doubted else decided
             status = set_chunk(
                 run,
                 destination,
@@ -82,7 +74,22 @@ def _reject(
                 message=words,
                 changed=now,
             )
-            for statement, values in [status, *refuse(run, destination, left, reason, free_ids=free_ids)]:
-                connection.execute(statement, values)
-            count += len(left)
+            connection.execute(*status)
+            count += chunk["events"] - chunk["refused"]
+            if part[1] is None:
+                count_rejected(connection, chunk, reason, free_ids=not doubted)
+                continue
+            rows = part[1].slice(chunk["start"] - starts[destination][chunk["part"]], chunk["events"]).to_list()
+            refused = {r["row"] for r in checkpoint.refusals_of(run, destination)} if chunk["refused"] else set()
+            left = {row: words for row in rows if row not in refused}
+            for change in refuse(run, destination, left, reason, free_ids=not doubted):
+                connection.execute(*change)
     return count
+
+
+def _rows_of(open_part: OpenPart, destination: str, number: int) -> pl.Series | None:
+    """The rows of a part's events, or None where it is lost: then its events can still be dropped, but not be named."""
+    try:
+        return open_part(destination, number).get_column("row")
+    except StateError:
+        return None

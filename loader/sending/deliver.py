@@ -12,7 +12,6 @@ Whatever happens between two steps, the checkpoint holds a state from which the 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,6 +24,8 @@ from loader.errors import LoaderError, Refused, Unreachable
 from loader.providers.base import DestinationSettings, InDoubt, Outcome, Provider, Receipt, Route
 from loader.sending.http import Client, NoAnswer, NothingSent
 from loader.sending.pacing import MOST_IN_DOUBT, Halted, Pacer
+from loader.sending.piece import Piece
+from loader.sending.secrets import sent_forms, without
 
 # An event must still be inside the provider's window when it arrives, not only when it leaves.
 WINDOW_MARGIN_SECONDS = 60
@@ -50,35 +51,6 @@ class Target:
     route: Route
     settings: DestinationSettings
     in_doubt: InDoubt
-
-
-@dataclass
-class _Piece:
-    """A chunk, or what halving left of it: the events that are still to be sent."""
-
-    start: int
-    number: int
-    part: int
-    planned: int  # events of the chunk, with those that were rejected since
-    first_row: int
-    rows: list[int]
-    times: list[int | None]
-    users: list[bytes | None]
-    events: list[bytes]
-    attempts: int = 0
-    body: bytes | None = None  # of exactly these events, where it was made ahead
-    held: set[bytes | None] | None = None  # users that no other chunk may send meanwhile
-
-    @property
-    def refused(self) -> int:
-        return self.planned - len(self.rows)
-
-    def keep(self, kept: Sequence[int]) -> None:
-        """Keep the events at these positions."""
-        for name in ("rows", "times", "users", "events"):
-            values = getattr(self, name)
-            setattr(self, name, [values[at] for at in kept])
-        self.body = None
 
 
 class Delivery:
@@ -140,17 +112,21 @@ class Delivery:
                 task.add_done_callback(tasks.discard)
         except LoaderError as error:
             self._end(error)
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            raise
         if tasks:
             await asyncio.gather(*tasks)
         if self._ending is not None:
             raise self._ending
 
-    async def _load(self, chunk: Any, refused_rows: set[int]) -> _Piece:
+    async def _load(self, chunk: Any, refused_rows: set[int]) -> Piece:
         """The events of a chunk, from its part."""
         if self._part is None or self._part[0] != chunk["part"]:
             self._part = (chunk["part"], await asyncio.to_thread(self._open_part, chunk["part"]))
         frame = self._part[1].slice(chunk["start"] - self._part_starts[chunk["part"]], chunk["events"])
-        piece = _Piece(
+        piece = Piece(
             chunk["start"],
             chunk["number"],
             chunk["part"],
@@ -161,12 +137,13 @@ class Delivery:
             frame.get_column("user").to_list(),
             frame.get_column("event").to_list(),
             chunk["attempts"],
+            chunk["doubted"],
         )
         if chunk["refused"]:
             piece.keep([at for at, row in enumerate(piece.rows) if row not in refused_rows])
         return piece
 
-    async def _occupy(self, piece: _Piece) -> None:
+    async def _occupy(self, piece: Piece) -> None:
         """Wait until no chunk under way holds a user of this one, where the order of a user's events matters."""
         if not self._target.route.ordered:
             return
@@ -176,7 +153,7 @@ class Delivery:
             self._busy.append(users)
         piece.held = users
 
-    async def _free(self, piece: _Piece) -> None:
+    async def _free(self, piece: Piece) -> None:
         """Let other chunks send the users of this one."""
         if piece.held is None:
             return
@@ -185,7 +162,7 @@ class Delivery:
             self._freed.notify_all()
         piece.held = None
 
-    async def _settle(self, piece: _Piece, slots: asyncio.Semaphore) -> None:
+    async def _settle(self, piece: Piece, slots: asyncio.Semaphore) -> None:
         try:
             await self._send(piece)
         except Halted:
@@ -203,7 +180,7 @@ class Delivery:
         self._ending = self._ending or error
         self.halt()
 
-    async def _send(self, piece: _Piece) -> None:
+    async def _send(self, piece: Piece) -> None:
         """Send a piece until it is settled. Raises Halted with the piece pending, or what ends the destination."""
         while True:
             await self._pacer.turn()
@@ -238,26 +215,23 @@ class Delivery:
             elif not await self._in_doubt(piece, receipt):
                 return
 
-    async def _exchange(self, piece: _Piece) -> Receipt:
+    async def _exchange(self, piece: Piece) -> Receipt:
         target = self._target
         body = piece.body or target.route.body(piece.users, piece.events)
+        request = target.route.request(target.settings, body, piece.users)
         try:
-            answer = await self._client.send(target.route.request(target.settings, body, piece.users))
+            answer = await self._client.send(request)
         except NothingSent as error:
             return Receipt(Outcome.NOT_TAKEN, message=str(error))
         except NoAnswer as error:
             return Receipt(Outcome.IN_DOUBT, message=str(error))
         receipt = target.route.read(answer, piece.rows)
         # Some servers repeat the request's path or headers in an error; keys must not reach the checkpoint that way.
-        refused = {at: self._without_secrets(words) for at, words in receipt.refused.items()}
-        return replace(receipt, message=self._without_secrets(receipt.message), refused=refused)
+        hidden = sent_forms(self._secrets, request.headers)
+        refused = {at: without(words, hidden) for at, words in receipt.refused.items()}
+        return replace(receipt, message=without(receipt.message, hidden), refused=refused)
 
-    def _without_secrets(self, words: str) -> str:
-        for secret in self._secrets:
-            words = words.replace(secret, "***")
-        return words
-
-    def _drop_too_old(self, piece: _Piece) -> list[Change]:
+    def _drop_too_old(self, piece: Piece) -> list[Change]:
         """Reject the events that have left the provider's window since the plan was made."""
         window = self._target.route.window
         if window is None:
@@ -268,11 +242,14 @@ class Delivery:
             return []
         hours = f"{window.past / 3600:g} hours"
         words = f"time: older than the {hours} that the provider accepts, by the time it could be sent"
+        if piece.doubted:
+            words += " again; it was in doubt before and may have arrived"
         piece.keep([at for at, row in enumerate(piece.rows) if row not in late])
         self._rejected(len(late))
-        return refuse(self._target.run, self._target.name, dict.fromkeys(late, words), "too_old")
+        rejected = dict.fromkeys(late, words)
+        return refuse(self._target.run, self._target.name, rejected, "too_old", free_ids=not piece.doubted)
 
-    async def _taken(self, piece: _Piece, receipt: Receipt) -> None:
+    async def _taken(self, piece: Piece, receipt: Receipt) -> None:
         # The order of a user's events is that of the answers; the next chunk need not wait for the receipt's sync.
         await self._free(piece)
         self._pacer.taken()
@@ -287,7 +264,7 @@ class Delivery:
         if refused:
             self._rejected(len(refused))
 
-    async def _refused(self, piece: _Piece, receipt: Receipt) -> None:
+    async def _refused(self, piece: Piece, receipt: Receipt) -> None:
         changes = refuse(self._target.run, self._target.name, {piece.rows[0]: receipt.message}, "refused")
         piece.keep([])
         await self._journal.write([self._status(piece, "rejected", message=receipt.message), *changes])
@@ -306,16 +283,17 @@ class Delivery:
         floor = target.route.floor if receipt.message.startswith("HTTP 429") else 0.0
         wait = self._pacer.failed(receipt.wait, floor)
         self._progress.retrying(target.name, wait, receipt.message)
-        failing = time.monotonic() - self._pacer.last_taken
+        failing = self._pacer.failing
         if failing + wait > target.settings.give_up_after:
             raise Unreachable(
                 f"{target.name}: {target.provider.title} took nothing for {failing:.0f} s"
                 f" (give_up_after {target.settings.give_up_after:g} s): {receipt.message}"
             )
 
-    async def _in_doubt(self, piece: _Piece, receipt: Receipt) -> bool:
+    async def _in_doubt(self, piece: Piece, receipt: Receipt) -> bool:
         """Settle a piece whose answer was not read; True where it is to be sent again."""
         target = self._target
+        piece.doubted = True
         if target.in_doubt == "skip":
             words = dict.fromkeys(piece.rows, f"in doubt ({receipt.message}); not sent again, as the mapping says")
             changes = refuse(target.run, target.name, words, "skipped", free_ids=False)
@@ -338,35 +316,16 @@ class Delivery:
             )
         return False
 
-    async def _split(self, piece: _Piece, left: int) -> tuple[_Piece, _Piece]:
+    async def _split(self, piece: Piece, left: int) -> tuple[Piece, Piece]:
         """Cut a piece after `left` of its events, in memory and in the checkpoint.
 
-        Events that were rejected before stay with the left half, which keeps the chunk's start.
+        The left half keeps the chunk's start, and the events that were rejected between its first and the right one's.
         """
         # Positions in the plan are gapless, rows are not: the right half starts behind the left one's planned events.
         planned = left + piece.refused
         if piece.refused:
             planned = await self._planned_until(piece, piece.rows[left])
-        halves = (
-            _Piece(
-                piece.start,
-                piece.number,
-                piece.part,
-                planned,
-                piece.first_row,
-                *self._columns(piece, 0, left),
-                piece.attempts,
-            ),
-            _Piece(
-                piece.start + planned,
-                piece.number,
-                piece.part,
-                piece.planned - planned,
-                piece.rows[left],
-                *self._columns(piece, left, len(piece.rows)),
-                piece.attempts,
-            ),
-        )
+        halves = piece.cut(left, planned)
         target = self._target
         key = {"run": target.run, "destination": target.name}
         right = {
@@ -378,6 +337,7 @@ class Delivery:
             "first_row": halves[1].first_row,
             "last_row": halves[1].rows[-1],
             "status": "pending",
+            "doubted": piece.doubted,
             "attempts": piece.attempts,
             "refused": halves[1].refused,
             "token": None,
@@ -388,7 +348,7 @@ class Delivery:
         await self._journal.write([*changes, self._status(halves[0], "pending")])
         return halves
 
-    async def _planned_until(self, piece: _Piece, row: int) -> int:
+    async def _planned_until(self, piece: Piece, row: int) -> int:
         """The position inside the chunk of the event of `row`, counting those that were rejected since."""
         frame = await asyncio.to_thread(self._open_part, piece.part)
         rows = frame.get_column("row").slice(piece.start - self._part_starts[piece.part], piece.planned)
@@ -396,11 +356,7 @@ class Delivery:
         assert position is not None
         return position
 
-    @staticmethod
-    def _columns(piece: _Piece, start: int, end: int) -> tuple[Any, Any, Any, Any]:
-        return piece.rows[start:end], piece.times[start:end], piece.users[start:end], piece.events[start:end]
-
-    def _status(self, piece: _Piece, status: str, *, token: str | None = None, message: str | None = None) -> Change:
+    def _status(self, piece: Piece, status: str, *, token: str | None = None, message: str | None = None) -> Change:
         return set_chunk(
             self._target.run,
             self._target.name,

@@ -25,7 +25,7 @@ class Pacer:
         self._paused_until = 0.0
         self._failures = 0
         self.halt = asyncio.Event()
-        self.last_taken = time.monotonic()
+        self._failing_since: float | None = None
 
     async def turn(self) -> None:
         """Wait until a request may leave. Raises Halted."""
@@ -51,14 +51,22 @@ class Pacer:
     def taken(self) -> None:
         """The provider took something, or refused it for its content: it is there and it answers."""
         self._failures = 0
-        self.last_taken = time.monotonic()
+        self._failing_since = None
+
+    @property
+    def failing(self) -> float:
+        """Seconds since the first failure after which nothing was taken."""
+        return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
 
     def failed(self, asked: float | None, floor: float) -> float:
         """Pause the destination after a failure: as the provider asks or by backoff, at least `floor`; the seconds."""
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
         # Requests that were under way together fail together: they count as one failure.
         if time.monotonic() >= self._paused_until:
             self._failures += 1
         backoff = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._failures - 1, 10)) * random.uniform(1.0, 1.25)  # noqa: S311
-        wait = max(asked if asked is not None else backoff, floor)
+        # A provider that asks for no wait at all would be asked again as fast as it answers.
+        wait = max(asked if asked is not None else backoff, floor, FIRST_WAIT)
         self._paused_until = max(self._paused_until, time.monotonic() + wait)
         return wait

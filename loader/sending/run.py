@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from loader.checkpoint import Checkpoint, Journal
-from loader.errors import Exit, Interrupted, LoaderError
+from loader.errors import Exit, Interrupted, LoaderError, TooManyRejections
 from loader.sending.decide import skip
 from loader.sending.deliver import Delivery, Progress, Target
 from loader.sending.http import Client
 
 OpenPart = Callable[[str, int], pl.DataFrame]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def deliver_run(
@@ -27,11 +28,21 @@ def deliver_run(
 ) -> LoaderError | None:
     """Send what is pending of a run to `targets`; what ended it early, or None.
 
-    `open_part`: destination and number of a part → its events (`plan.PART_SCHEMA`). `on_rejected` may raise
-    TooManyRejections. SIGINT and SIGTERM let what is under way finish, and end in Interrupted; a second one leaves
-    it behind, in doubt.
+    `open_part`: destination and number of a part → its events (`plan.PART_SCHEMA`). `on_rejected` is told how many
+    events were rejected, first of all before anything is sent; it may raise TooManyRejections. SIGINT and SIGTERM let
+    what is under way finish, and end in Interrupted; a second one leaves it behind, `sending`.
     """
-    return asyncio.run(_deliver(checkpoint, targets, open_part, progress, on_rejected, stop_after))
+    try:
+        skipping = [target for target in targets if target.in_doubt == "skip"]
+        on_rejected(sum(skip(checkpoint, target.run, target.name, open_part) for target in skipping))
+    except LoaderError as error:
+        return error
+    before = {which: signal.getsignal(which) for which in _SIGNALS}
+    try:
+        return asyncio.run(_deliver(checkpoint, targets, open_part, progress, on_rejected, stop_after))
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
 async def _deliver(
@@ -51,13 +62,18 @@ async def _deliver(
         received.append(which)
         for delivery in deliveries:
             delivery.halt()
-        if len(received) > 1 and everything is not None:
+        # A third one must not end the clearing up that the second began.
+        if len(received) == 2 and everything is not None:
             everything.cancel()
 
+    def receive(number: int, _frame: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(interrupt, signal.Signals(number))
+
+    # Not the loop's own handlers: while it is closing, a signal would find them half taken apart.
     loop = asyncio.get_running_loop()
-    before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
-    for which in before:
-        loop.add_signal_handler(which, interrupt, which)
+    for which in _SIGNALS:
+        signal.signal(which, receive)
 
     async def one(target: Target) -> None:
         async with Client(target.settings.concurrency, target.settings.timeout) as client:
@@ -74,21 +90,20 @@ async def _deliver(
             statuses = ["pending", "in_doubt"] if target.in_doubt == "resend" else ["pending"]
             chunks = checkpoint.chunks_of(target.run, target.name, statuses)
             refused = {row["row"] for row in checkpoint.refusals_of(target.run, target.name)}
-            await delivery.deliver(chunks, refused, stop_after)
+            try:
+                await delivery.deliver(chunks, refused, stop_after)
+            except TooManyRejections:
+                # The limit is one for the run.
+                for other in deliveries:
+                    other.halt()
+                raise
 
-    for target in targets:
-        if target.in_doubt == "skip":
-            skip(checkpoint, target.run, target.name, open_part)
     try:
         endings = await asyncio.gather(*(one(target) for target in targets), return_exceptions=True)
     except asyncio.CancelledError:
         endings = []
     finally:
-        await journal.close()
-        for which, handler in before.items():
-            # The loop would put Python's own handlers back, not those of whoever called.
-            loop.remove_signal_handler(which)
-            signal.signal(which, handler)
+        journal.close()
     for ending in endings:
         if isinstance(ending, BaseException) and not isinstance(ending, LoaderError):
             raise ending

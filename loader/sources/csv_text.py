@@ -81,8 +81,9 @@ class Grammar:
             return None
         if not block.isascii():
             try:
-                block.decode()
-            except UnicodeDecodeError:
+                # Proves that it is UTF-8, several times faster than Python's decoder.
+                pl.Series([block]).cast(pl.String)
+            except pl.exceptions.PolarsError:
                 return None
         quoted = self._opens(block)
         if quoted and self._paired.match(b"\n" + block) is None:

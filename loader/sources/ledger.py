@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from sqlalchemy.engine import RowMapping
 
 from loader.checkpoint import Checkpoint
 from loader.errors import SourceError
@@ -27,33 +29,56 @@ class New:
 def new_files(
     inputs: Sequence[Input], checkpoint: Checkpoint, destinations: Sequence[str], *, again: bool, safe: bool
 ) -> New:
-    """Sort out the files that every destination has had. `again`: take all.
+    """Sort out the files that every destination has had (`again`: none), and those whose content is there twice.
 
     `safe`: the mapping tells new rows from old ones (by `event.id` or a cursor), so that a file whose content
-    changed may be read anew. Raises SourceError where it is not.
+    changed may be read anew. Raises SourceError where it is not, and where only destinations that the mapping no longer
+    has got a file: they may be the same under another name.
     """
     new = New([], {}, [])
+    taken: dict[str, str] = {}
     for item in inputs:
-        if again:
-            new.inputs.append(item)
-            continue
-        before = checkpoint.files_by("path", item.path)
+        before = [] if again else checkpoint.files_by("path", item.path)
         same = [f for f in before if (f["size"], f["mtime_ns"], f["inode"]) == (item.size, item.mtime_ns, item.inode)]
         # An untouched file is not read again to prove that it is the same.
         digest = same[0]["digest"] if same else item.digest()
-        loaded = {f["destination"]: f for f in checkpoint.files_by("digest", digest)}
+        loaded = {} if again else {f["destination"]: f for f in checkpoint.files_by("digest", digest)}
         had = set(loaded) & set(destinations)
         if had == set(destinations):
-            first = next(iter(loaded.values()))
-            name = "" if first["path"] == item.path else f" as {first['path']}"
-            new.known.append(f"{item.path} was loaded{name} by run {first['run']}")
+            newest = max(loaded.values(), key=lambda f: str(f["run"]))
+            name = "" if newest["path"] == item.path else f" as {newest['path']}"
+            new.known.append(f"{item.path} was loaded{name} by run {newest['run']}")
             continue
-        if before and not had and not safe:
-            raise SourceError(
-                f"{item.path} was loaded by run {before[0]['run']} and has changed since; nothing tells its new rows "
-                "from the old ones. Give each event an `id`, or the source a `cursor`, or send the whole file with "
-                "--again"
-            )
+        if digest in taken:
+            new.known.append(f"{item.path} has the content of {taken[digest]} and is left out")
+            continue
+        _refuse_unclear(item, before, loaded, destinations, had=bool(had), safe=safe)
+        taken[digest] = item.path
         new.inputs.append(item)
         new.delivered[item.path] = had
     return new
+
+
+def _refuse_unclear(
+    item: Input,
+    before: Sequence[RowMapping],
+    loaded: Mapping[str, RowMapping],
+    destinations: Sequence[str],
+    *,
+    had: bool,
+    safe: bool,
+) -> None:
+    """Raise SourceError where loading a file could double its events. `before`: what was loaded from its path."""
+    gone = sorted({f["destination"] for f in [*before, *loaded.values()]})
+    if gone and not set(gone) & set(destinations):
+        listed = ", ".join(f"'{name}'" for name in gone)
+        raise SourceError(
+            f"{item.path} was loaded for {listed}, which the mapping no longer has; a destination is known by its "
+            "name. If it is the same one, give it that `name` again. To send the whole file to those of "
+            "now, use --again"
+        )
+    if before and not had and not safe:
+        raise SourceError(
+            f"{item.path} was loaded by run {before[-1]['run']} and has changed since; nothing tells its new rows from "
+            "the old ones. Give each event an `id`, or the source a `cursor`, or send the whole file with --again"
+        )
