@@ -371,7 +371,7 @@ _set_chunk = (
     .where(_this_chunk)
     .values(
         status=sa.bindparam("b_status"),
-        doubted=sa.or_(chunks.c.doubted, sa.bindparam("b_status") == "in_doubt"),
+        doubted=sa.or_(chunks.c.doubted, sa.bindparam("b_doubted", type_=sa.Boolean)),
         attempts=sa.bindparam("b_attempts"),
         refused=sa.bindparam("b_refused"),
         token=sa.bindparam("b_token"),
@@ -398,11 +398,11 @@ _count_request = (
 
 def set_chunk(
     run: str, destination: str, start: int, status: str, *, attempts: int, changed: str, refused: int = 0,
-    token: str | None = None, message: str | None = None,
+    token: str | None = None, message: str | None = None, doubted: bool = False,
 ) -> Change:  # fmt: skip
-    """A chunk's new status."""
+    """A chunk's new status. `doubted`: it is in doubt, or was; once that is written, it stays."""
     values = {"status": status, "attempts": attempts, "refused": refused, "token": token, "message": message}
-    named = {"run": run, "destination": destination, "start": start, "changed": changed, **values}
+    named = {"run": run, "destination": destination, "start": start, "changed": changed, "doubted": doubted, **values}
     return _set_chunk, {f"b_{key}": value for key, value in named.items()}
 
 
@@ -444,10 +444,15 @@ def count_rejected(connection: Connection, chunk: RowMapping, reason: str, *, fr
         connection.execute(sa.delete(ids).where(here, inside))
 
 
+# Turns of the event loop that a commit waits for others: enough for the next chunk, which an answer sets free, to
+# write its intent into the same transaction as that answer's receipt.
+TURNS = 8
+
+
 class Journal:
     """Writes changes durably, in order, in as few transactions as the moment allows.
 
-    `write` returns when its changes are synced to disk; what several tasks write in one turn of the event loop shares a
+    `write` returns when its changes are synced to disk; what several tasks write in a few turns of the event loop shares a
     transaction. It runs in the event loop's own thread: a commit takes less time than a change of threads and back.
     """
 
@@ -461,7 +466,7 @@ class Journal:
         """Make `changes` durable. Raises StateError; then nothing of this call is written."""
         future: asyncio.Future[None] = self._loop.create_future()
         if not self._waiting:
-            self._loop.call_soon(self._commit)
+            self._loop.call_soon(self._commit_after, TURNS)
         self._waiting.append((changes, future))
         await future
 
@@ -469,6 +474,12 @@ class Journal:
         """Write what waits, and give back the connection."""
         self._commit()
         self._connection.close()
+
+    def _commit_after(self, turns: int) -> None:
+        if turns:
+            self._loop.call_soon(self._commit_after, turns - 1)
+        else:
+            self._commit()
 
     def _commit(self) -> None:
         entries, self._waiting = self._waiting, []

@@ -13,6 +13,7 @@ import contextlib
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,12 +25,12 @@ from sqlalchemy.engine import RowMapping
 
 from loader.checkpoint import FINISHED, Checkpoint
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
-from loader.mapping import Mapping, StandIns, bind, read
-from loader.plan import MaxRejected, Planner, open_part, read_ahead
+from loader.mapping import Bound, Kept, Mapped, Mapping, StandIns, bind, read
+from loader.plan import MaxRejected, Planner, forget_rows, open_part, read_ahead
 from loader.report.totals import RunTotals, totals
 from loader.sending import Progress, Target, deliver_run
 from loader.settings import cursor_from_text, cursor_to_text
-from loader.sources import open_source
+from loader.sources import Frame, open_source
 from loader.sources.ledger import new_files
 from loader.state import discard_others, hold, run_folder, state_folder
 
@@ -160,10 +161,8 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
                 run, run_folder(folder, run), bound.destinations, transaction, again=options.again,
                 digest=not source.inputs and not mapping.tells_new_rows,
             )  # fmt: skip
-            with planner, closing(read_ahead(source.frames(new.inputs))) as frames:
-                for frame in frames:
-                    kept = bound.keep(frame.rows)
-                    events = [destination.events(kept.rows) for destination in bound.destinations]
+            with planner, closing(read_ahead(_mapped(source.frames(new.inputs), bound))) as mapped:
+                for frame, kept, events in mapped:
                     planner.count(frame, kept)
                     planner.add(kept.rows, events, new.delivered_of(frame.input))
                     options.watch.planning(planner.read, planner.rejected)
@@ -191,6 +190,13 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
             return None
         raise
     return checkpoint.run(run)
+
+
+def _mapped(frames: Iterator[Frame], bound: Bound) -> Iterator[tuple[Frame, Kept, list[Mapped]]]:
+    """Each frame of the source, its rows that `where:` keeps, and what they become for each destination."""
+    for frame in frames:
+        kept = bound.keep(frame.rows)
+        yield frame, kept, [destination.events(kept.rows) for destination in bound.destinations]
 
 
 def _compare_with_before(checkpoint: Checkpoint, digests: dict[str, str]) -> None:
@@ -238,7 +244,10 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
     except StateError:
         if error is None:
             raise
-    return Result(totals(checkpoint, run), [], error, bool(checkpoint.in_doubt()))
+    now = totals(checkpoint, run)
+    if now.status == "done" and not checkpoint.refusals_of(run):
+        forget_rows(run_folder(folder, run))
+    return Result(now, [], error, bool(checkpoint.in_doubt()))
 
 
 def _conclude(checkpoint: Checkpoint, run: str, error: LoaderError | None, *, resent: set[str], began: float) -> None:

@@ -4,7 +4,15 @@ from loader.plan.background import read_ahead
 from loader.plan.budget import MaxRejected
 from loader.plan.chunking import Room, chunk_ends
 from loader.plan.encoding import LateEvents, encode
-from loader.plan.parts import PART_SCHEMA, RejectionWriter, RowWriter, open_part, read_rejections, read_rows
+from loader.plan.parts import (
+    PART_SCHEMA,
+    RejectionWriter,
+    RowWriter,
+    forget_rows,
+    open_part,
+    read_rejections,
+    read_rows,
+)
 from loader.plan.planner import Planner, record_of
 from loader.plan.staging import Staged, StagedChunk, Stager
 
@@ -21,6 +29,7 @@ __all__ = [
     "Stager",
     "chunk_ends",
     "encode",
+    "forget_rows",
     "open_part",
     "read_ahead",
     "read_rejections",

@@ -60,7 +60,7 @@ def _keep_window(
     """Apply `late_events` (design, "Destinations") to events outside the window."""
     if window is None or "time" not in frame.columns or late_events == "send":
         return frame, empty(), 0
-    earliest = now - timedelta(seconds=window.past)
+    earliest = now - timedelta(seconds=window.past - window.margin)
     outside = (pl.col("time") < earliest) | (pl.col("time") > now)
     mask = frame.select(outside).to_series()
     late = int(mask.sum() or 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -165,6 +166,11 @@ class RowWriter(_Numbered):
         mixed = {name: dtype for name, dtype in rows.schema.items() if not is_json(dtype) and holds_json(dtype)}
         texts = [jsontext.value(pl.col(name), dtype).ext.to(JSON).alias(name) for name, dtype in mixed.items()]
         self._add(rows.with_columns(texts) if texts else rows)
+
+
+def forget_rows(run_folder: Path) -> None:
+    """Remove the rows of a run that is done and of which no event can be refused any more."""
+    shutil.rmtree(run_folder / ROWS, ignore_errors=True)
 
 
 def read_rejections(run_folder: Path) -> pl.DataFrame:

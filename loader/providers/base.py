@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import orjson
 import polars as pl
@@ -38,6 +39,18 @@ def _secret_header_safe(value: SecretStr) -> SecretStr:
     return value
 
 
+def _address(value: str) -> str:
+    """A `base_url` to which a request can be made at all: with a host and a port that may exist."""
+    try:
+        parts = urlsplit(value)
+        if not parts.hostname or parts.port == 0:
+            raise ValueError
+        parts.hostname.encode("idna")
+    except ValueError:
+        raise ValueError("expected an address such as https://api.example.com or http://localhost:8080") from None
+    return value
+
+
 # A credential: never shown, never stored, and not able to smuggle a second header.
 Credential = Annotated[SecretStr, AfterValidator(_secret_header_safe)]
 
@@ -47,7 +60,9 @@ class DestinationSettings(Settings):
 
     provider: str = Field(description="The provider's name.")
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="Default: the provider's.")
-    base_url: str | None = Field(None, pattern=r"^https?://\S+$", description="Instead of the provider's own address.")
+    base_url: Annotated[str, AfterValidator(_address)] | None = Field(
+        None, pattern=r"^https?://\S+$", description="Instead of the provider's own address."
+    )
     route: str | None = Field(None, description="One of the provider's routes; default: its first.")
     rate: Rate | None = Field(None, description="Requests, such as 100/min; default: what the provider publishes.")
     concurrency: int = Field(8, ge=1, le=32, description="Requests under way at once.")
@@ -79,10 +94,14 @@ class EventField:
 
 @dataclass(frozen=True)
 class Window:
-    """The event times that a provider accepts: from `past` seconds before now until now."""
+    """The event times that a provider accepts: from `past` seconds before now until now.
+
+    An event must still be inside when it arrives, not only when it leaves: `margin` seconds are for the way.
+    """
 
     past: float
     page: str
+    margin: float = 60.0
 
 
 @dataclass(frozen=True)

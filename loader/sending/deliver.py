@@ -27,9 +27,6 @@ from loader.sending.pacing import MOST_IN_DOUBT, Halted, Pacer
 from loader.sending.piece import Piece
 from loader.sending.secrets import sent_forms, without
 
-# An event must still be inside the provider's window when it arrives, not only when it leaves.
-WINDOW_MARGIN_SECONDS = 60
-
 
 class Progress(Protocol):
     """Somebody who watches a delivery."""
@@ -236,7 +233,7 @@ class Delivery:
         window = self._target.route.window
         if window is None:
             return []
-        oldest = (datetime.now(UTC).timestamp() - window.past + WINDOW_MARGIN_SECONDS) * 1e6
+        oldest = (datetime.now(UTC).timestamp() - window.past + window.margin) * 1e6
         late = {row for row, at in zip(piece.rows, piece.times, strict=True) if at is not None and at < oldest}
         if not late:
             return []
@@ -366,6 +363,7 @@ class Delivery:
             refused=piece.refused,
             token=token,
             message=message,
+            doubted=piece.doubted,
             changed=_now(),
         )
 

@@ -13,6 +13,7 @@ def test_a_file_is_known_by_its_content(project: Project, stand_in: RunningSandb
     project.csv(numbered(30))
     project.mapping(simple_mapping(credentials("batch", stand_in.url)))
     assert project.run().json["status"] == "done"
+    assert not list((project.folder / ".loader").rglob("_rows")), "rows are kept only while one may be refused"
     assert project.run().json["status"] == "nothing_new"
     (project.folder / "events.csv").touch()
     assert project.run().json["status"] == "nothing_new", "another time of change is not another content"

@@ -1,0 +1,34 @@
+"""When the next request may leave."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from loader.sending.pacing import FIRST_WAIT, Pacer
+
+
+@pytest.mark.parametrize("asked", [0.0, 0.01])
+def test_a_provider_that_asks_for_no_wait_is_not_asked_in_a_loop(asked: float) -> None:
+    assert Pacer(None).failed(asked, 0.0) >= FIRST_WAIT
+
+
+def test_what_the_provider_asks_is_waited() -> None:
+    assert Pacer(None).failed(7.0, 5.0) == 7.0
+    assert Pacer(None).failed(1.0, 5.0) == 5.0
+
+
+def test_a_failure_after_long_success_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pacer = Pacer(1 / 3600)
+    pacer.taken()
+    now[0] += 3600  # the rate allows one request an hour
+    pacer.failed(None, 0.0)
+    assert pacer.failing == 0.0
+    now[0] += 5
+    pacer.failed(None, 0.0)
+    assert pacer.failing == 5.0
+    pacer.taken()
+    assert pacer.failing == 0.0
