@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import polars as pl
 from sqlalchemy.engine import RowMapping
 
-from loader.checkpoint import Checkpoint, count_rejected, refuse, set_chunk
+from loader.checkpoint import Checkpoint
 from loader.errors import StateError
+from loader.sending.journal import count_rejected, refuse, set_chunk
 
 OpenPart = Callable[[str, int], pl.DataFrame]
 

@@ -19,10 +19,10 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from loader.checkpoint import Change, Journal, count_request, refuse, set_chunk, split_chunk
 from loader.errors import LoaderError, Refused, Unreachable
 from loader.providers.base import DestinationSettings, InDoubt, Outcome, Provider, Receipt, Route
 from loader.sending.http import Client, NoAnswer, NothingSent
+from loader.sending.journal import Change, Journal, count_request, refuse, set_chunk, split_chunk
 from loader.sending.pacing import MOST_IN_DOUBT, Halted, Pacer
 from loader.sending.piece import Piece
 from loader.sending.secrets import sent_forms, without

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from loader.checkpoint import Checkpoint, Journal
+from loader.checkpoint import Checkpoint
 from loader.errors import Exit, Interrupted, LoaderError, TooManyRejections
 from loader.sending.decide import skip
 from loader.sending.deliver import Delivery, Progress, Target
 from loader.sending.http import Client
+from loader.sending.journal import Journal
 
 OpenPart = Callable[[str, int], pl.DataFrame]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

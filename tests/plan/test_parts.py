@@ -40,7 +40,7 @@ def test_no_changed_bit_is_missed(part: Path, tmp_path: Path) -> None:
         broken = bytearray(whole)
         broken[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         part.write_bytes(broken)
-        with pytest.raises(StateError, match="00001.parquet is damaged"):
+        with pytest.raises(StateError, match=r"00001\.parquet is damaged"):
             open_part(tmp_path, "batch", 1)
 
 

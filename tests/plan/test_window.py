@@ -1,4 +1,4 @@
-"""Times at the edges of a provider's window: what could only be rejected when it is sent is late in the plan already."""
+"""Times at the edges of a provider's window: what could only be rejected when sent is late in the plan already."""
 
 from __future__ import annotations
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from loader.checkpoint import Checkpoint, Journal
+from loader.checkpoint import Checkpoint
 from loader.errors import Refused
 from loader.plan import open_part
 from loader.providers import PROVIDERS
 from loader.providers.base import Answer, Request
 from loader.sending.deliver import Delivery, Target
 from loader.sending.http import Client, NoAnswer
+from loader.sending.journal import Journal
 from loader.sending.pacing import Pacer
 from tests.sending.support import NAME, RUN, ids, staged
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loader.checkpoint import Checkpoint, Journal, set_chunk
+from loader.checkpoint import Checkpoint
+from loader.sending.journal import Journal, set_chunk
 
 
 def test_a_change_that_cannot_be_written_is_an_error_and_not_a_wait_for_ever(tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""What sending writes into the checkpoint: changes as statements, and the journal that makes them durable in groups."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from loader.checkpoint import Checkpoint, chunks, destinations, ids, planned, refusals, translated
+
+Change = tuple[sa.Executable, Any]
+
+_this_chunk = sa.and_(
+    chunks.c.run == sa.bindparam("b_run"),
+    chunks.c.destination == sa.bindparam("b_destination"),
+    chunks.c.start == sa.bindparam("b_start"),
+)
+_set_chunk = (
+    sa.update(chunks)
+    .where(_this_chunk)
+    .values(
+        status=sa.bindparam("b_status"),
+        doubted=sa.or_(chunks.c.doubted, sa.bindparam("b_doubted", type_=sa.Boolean)),
+        attempts=sa.bindparam("b_attempts"),
+        refused=sa.bindparam("b_refused"),
+        token=sa.bindparam("b_token"),
+        message=sa.bindparam("b_message"),
+        changed=sa.bindparam("b_changed"),
+    )
+)
+_resize_chunk = (
+    sa.update(chunks).where(_this_chunk).values(events=sa.bindparam("b_events"), last_row=sa.bindparam("b_last_row"))
+)
+_insert_chunk = sa.insert(chunks)
+_insert_refusal = sa.insert(refusals)
+_free_id = sa.delete(ids).where(
+    ids.c.run == sa.bindparam("b_run"),
+    ids.c.destination == sa.bindparam("b_destination"),
+    ids.c.row == sa.bindparam("b_row"),
+)
+_count_request = (
+    sa.update(destinations)
+    .where(destinations.c.run == sa.bindparam("b_run"), destinations.c.destination == sa.bindparam("b_destination"))
+    .values(requests=destinations.c.requests + 1)
+)
+
+
+def set_chunk(
+    run: str, destination: str, start: int, status: str, *, attempts: int, changed: str, refused: int = 0,
+    token: str | None = None, message: str | None = None, doubted: bool = False,
+) -> Change:  # fmt: skip
+    """A chunk's new status. `doubted`: it is in doubt, or was; once that is written, it stays."""
+    values = {"status": status, "attempts": attempts, "refused": refused, "token": token, "message": message}
+    named = {"run": run, "destination": destination, "start": start, "changed": changed, "doubted": doubted, **values}
+    return _set_chunk, {f"b_{key}": value for key, value in named.items()}
+
+
+def count_request(run: str, destination: str) -> Change:
+    """One more request was made."""
+    return _count_request, {"b_run": run, "b_destination": destination}
+
+
+def split_chunk(chunk: dict[str, Any], left: tuple[int, int], right: dict[str, Any]) -> list[Change]:
+    """Cut `chunk` after `left` (events, last row); `right` are the columns of the new chunk."""
+    key = {"b_run": chunk["run"], "b_destination": chunk["destination"], "b_start": chunk["start"]}
+    return [(_resize_chunk, {**key, "b_events": left[0], "b_last_row": left[1]}), (_insert_chunk, right)]
+
+
+def refuse(run: str, destination: str, rows: dict[int, str], reason: str, *, free_ids: bool = True) -> list[Change]:
+    """Reject events after the plan was made: row → message. `free_ids`: their ids may be delivered later."""
+    if not rows:
+        return []
+    values = [
+        {"run": run, "destination": destination, "row": row, "reason": reason, "message": message}
+        for row, message in rows.items()
+    ]
+    changes: list[Change] = [(_insert_refusal, values)]
+    if free_ids:
+        changes.append((_free_id, [{"b_run": run, "b_destination": destination, "b_row": row} for row in rows]))
+    return changes
+
+
+def count_rejected(connection: Connection, chunk: RowMapping, reason: str, *, free_ids: bool) -> None:
+    """Reject the events left in `chunk` by their number, where their part is lost and cannot tell their rows."""
+    name = {"run": chunk["run"], "destination": chunk["destination"], "reason": reason}
+    left = chunk["events"] - chunk["refused"]
+    same = sa.and_(*(planned.c[key] == value for key, value in name.items()))
+    if not connection.execute(sa.update(planned).where(same).values(count=planned.c.count + left)).rowcount:
+        connection.execute(sa.insert(planned).values(**name, count=left))
+    if free_ids:
+        inside = ids.c.row.between(chunk["first_row"], chunk["last_row"])
+        here = sa.and_(ids.c.run == chunk["run"], ids.c.destination == chunk["destination"])
+        connection.execute(sa.delete(ids).where(here, inside))
+
+
+# Turns of the event loop that a commit waits for others: enough for the next chunk, which an answer sets free, to
+# write its intent into the same transaction as that answer's receipt.
+TURNS = 8
+
+
+class Journal:
+    """Writes changes durably, in order, in as few transactions as the moment allows.
+
+    `write` returns when its changes are synced to disk; what several tasks write in a few turns of the event loop
+    shares a transaction. It runs in the event loop's thread: a commit takes less time than a change of threads and back.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._path = checkpoint.path
+        self._connection = checkpoint.engine.connect()
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[tuple[list[Change], asyncio.Future[None]]] = []
+
+    async def write(self, changes: list[Change]) -> None:
+        """Make `changes` durable. Raises StateError; then nothing of this call is written."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        if not self._waiting:
+            self._loop.call_soon(self._commit_after, TURNS)
+        self._waiting.append((changes, future))
+        await future
+
+    def close(self) -> None:
+        """Write what waits, and give back the connection."""
+        self._commit()
+        self._connection.close()
+
+    def _commit_after(self, turns: int) -> None:
+        if turns:
+            self._loop.call_soon(self._commit_after, turns - 1)
+        else:
+            self._commit()
+
+    def _commit(self) -> None:
+        entries, self._waiting = self._waiting, []
+        if not entries:
+            return
+        failure: Exception | None = None
+        try:
+            with translated(self._path, "written"), self._connection.begin():
+                for changes, _ in entries:
+                    for statement, values in changes:
+                        self._connection.execute(statement, values)
+        except Exception as error:  # noqa: BLE001 - raised where the changes are awaited
+            failure = error
+        for _, future in entries:
+            if future.cancelled():
+                continue
+            if failure is None:
+                future.set_result(None)
+            else:
+                future.set_exception(failure)
