@@ -104,7 +104,7 @@ class Journal:
     """Writes changes durably, in order, in as few transactions as the moment allows.
 
     `write` returns when its changes are synced to disk; what several tasks write in a few turns of the event loop
-    shares a transaction. It runs in the event loop's thread: a commit takes less time than a change of threads and back.
+    shares a transaction. It runs in the event loop's thread: a commit takes less time than a change of threads.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
