@@ -49,6 +49,9 @@ from loader.errors import StateError
 
 VERSION = 1
 
+# A row of one of the tables, by the names of its columns.
+Row = RowMapping
+
 _metadata = sa.MetaData()
 
 

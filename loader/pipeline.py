@@ -21,9 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy.engine import RowMapping
-
-from loader.checkpoint import FINISHED, Checkpoint
+from loader.checkpoint import FINISHED, Checkpoint, Row
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
 from loader.mapping import Bound, Kept, Mapped, Mapping, StandIns, bind, read
 from loader.plan import MaxRejected, Planner, forget_rows, open_part, read_ahead
@@ -135,7 +133,7 @@ def _open(folder: Path, mapping: Mapping) -> Checkpoint:
     return checkpoint
 
 
-def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options) -> RowMapping | None:
+def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options) -> Row | None:
     """Read every row, map it, check it and stage it; the new run, or None where there is nothing new."""
     began = time.monotonic()
     stored = None if options.again else checkpoint.cursor()
@@ -211,7 +209,7 @@ def _compare_with_before(checkpoint: Checkpoint, digests: dict[str, str]) -> Non
         )
 
 
-def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: RowMapping, options: Options) -> Result:
+def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Row, options: Options) -> Result:
     """Send what is pending of a run, and say how it stands."""
     run, began = planned["run"], time.monotonic()
     if planned["mapping_digest"] != mapping.digest:
