@@ -243,7 +243,7 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
         if error is None:
             raise
     now = totals(checkpoint, run)
-    if now.status == "done" and not checkpoint.refusals_of(run):
+    if now.status == "done" and not now.rejected:
         forget_rows(run_folder(folder, run))
     return Result(now, [], error, bool(checkpoint.in_doubt()))
 

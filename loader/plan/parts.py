@@ -169,7 +169,7 @@ class RowWriter(_Numbered):
 
 
 def forget_rows(run_folder: Path) -> None:
-    """Remove the rows of a run that is done and of which no event can be refused any more."""
+    """Remove the rows of a run that is done and of which nothing was rejected: nobody will ask for them."""
     shutil.rmtree(run_folder / ROWS, ignore_errors=True)
 
 
