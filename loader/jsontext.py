@@ -11,11 +11,10 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
-from loader.jsontype import is_json
+from loader.jsontype import inner_type, is_json
 
 TimeText = Callable[[pl.Expr], pl.Expr]
 
@@ -67,12 +66,12 @@ def value(expr: pl.Expr, dtype: pl.DataType, time: TimeText | None = None) -> pl
     if _is_native(dtype):
         return pl.when(expr.is_not_null()).then(_encoded(expr, dtype))
     if isinstance(dtype, pl.List):
-        element = value(pl.element(), _instance(dtype.inner), time)
+        element = value(pl.element(), inner_type(dtype.inner), time)
         return pl.concat_str(pl.lit("["), expr.list.eval(element.fill_null("null")).list.join(","), pl.lit("]"))
     if isinstance(dtype, pl.Array):
         return value(expr.arr.to_list(), pl.List(dtype.inner), time)
     if isinstance(dtype, pl.Struct):
-        members = [(f.name, value(expr.struct.field(f.name), _instance(f.dtype), time)) for f in dtype.fields]
+        members = [(f.name, value(expr.struct.field(f.name), inner_type(f.dtype), time)) for f in dtype.fields]
         return pl.when(expr.is_not_null()).then(obj(members))
     if dtype == pl.Null:
         return expr.cast(pl.String)
@@ -157,10 +156,10 @@ def _struct_type(natives: dict[str, Native]) -> pl.Struct:
 
 def _is_native(dtype: pl.DataType) -> bool:
     if isinstance(dtype, pl.List):
-        return _is_native(_instance(dtype.inner))
+        return _is_native(inner_type(dtype.inner))
     if isinstance(dtype, pl.Struct):
         return bool(dtype.fields) and all(
-            _PLAIN_KEY.fullmatch(f.name) is not None and _is_native(_instance(f.dtype)) for f in dtype.fields
+            _PLAIN_KEY.fullmatch(f.name) is not None and _is_native(inner_type(f.dtype)) for f in dtype.fields
         )
     return dtype == pl.String or isinstance(dtype, pl.Boolean) or dtype.is_integer() or dtype.is_float()
 
@@ -198,11 +197,11 @@ def _without_nulls(written: pl.Expr, dtype: pl.DataType, always: bool) -> pl.Exp
 def _objects(dtype: pl.DataType) -> Iterator[list[str]]:
     """The keys of each kind of object inside values of `dtype`, the outermost first."""
     if isinstance(dtype, pl.List):
-        yield from _objects(_instance(dtype.inner))
+        yield from _objects(inner_type(dtype.inner))
     if isinstance(dtype, pl.Struct):
         yield [f.name for f in dtype.fields]
         for f in dtype.fields:
-            yield from _objects(_instance(f.dtype))
+            yield from _objects(inner_type(f.dtype))
 
 
 def finite(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
@@ -210,18 +209,12 @@ def finite(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
     if dtype.is_float():
         return expr.is_finite().fill_null(True)
     if isinstance(dtype, pl.List):
-        inner = finite(pl.element(), _instance(dtype.inner))
+        inner = finite(pl.element(), inner_type(dtype.inner))
         return None if inner is None else expr.list.eval(inner).list.all().fill_null(True)
     if isinstance(dtype, pl.Array):
         return finite(expr.arr.to_list(), pl.List(dtype.inner))
     if isinstance(dtype, pl.Struct):
-        parts = [finite(expr.struct.field(f.name), _instance(f.dtype)) for f in dtype.fields]
+        parts = [finite(expr.struct.field(f.name), inner_type(f.dtype)) for f in dtype.fields]
         present = [part for part in parts if part is not None]
         return pl.all_horizontal(present) if present else None
     return None
-
-
-def _instance(dtype: Any) -> pl.DataType:
-    """A type inside a type, which polars allows to be given as a class."""
-    instance: pl.DataType = dtype() if isinstance(dtype, type) else dtype
-    return instance

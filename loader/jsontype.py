@@ -36,3 +36,8 @@ def holds_json(dtype: object) -> bool:
     if isinstance(dtype, pl.Struct):
         return any(holds_json(field.dtype) for field in dtype.fields)
     return holds_json(dtype.inner) if isinstance(dtype, (pl.List, pl.Array)) else isinstance(dtype, Json)
+
+
+def inner_type(dtype: object) -> pl.DataType:
+    """A type inside a type, which polars allows to be given as a class."""
+    return dtype() if isinstance(dtype, type) else dtype  # type: ignore[return-value]

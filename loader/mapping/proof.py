@@ -14,7 +14,7 @@ from typing import Literal
 import polars as pl
 
 from loader import convert
-from loader.jsontype import Digits, is_json
+from loader.jsontype import Digits, inner_type, is_json
 from loader.settings import TimeUnit
 
 # `never`: of a type that no provider can be sent. `json`: JSON of any kind. `digits`: a JSON number.
@@ -98,14 +98,10 @@ def leaves(columns: Mapping[str, pl.DataType]) -> Iterator[tuple[tuple[str, ...]
     """The columns, and instead of those with objects the members of these, however deep."""
     for name, dtype in columns.items():
         if isinstance(dtype, pl.Struct) and dtype.fields:
-            members = {field.name: _instance(field.dtype) for field in dtype.fields}
+            members = {field.name: inner_type(field.dtype) for field in dtype.fields}
             yield from (((name, *path), member) for path, member in leaves(members))
         else:
             yield (name,), dtype
-
-
-def _instance(dtype: object) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype  # type: ignore[return-value]
 
 
 class Proof:
@@ -321,9 +317,9 @@ class Proof:
 def _unsendable(dtype: pl.DataType) -> bool:
     """Whether a nested type has something inside that no provider can be sent, or a time without a zone."""
     if isinstance(dtype, (pl.List, pl.Array)):
-        return _unsendable(_instance(dtype.inner))
+        return _unsendable(inner_type(dtype.inner))
     if isinstance(dtype, pl.Struct):
-        return any(_unsendable(_instance(field.dtype)) for field in dtype.fields)
+        return any(_unsendable(inner_type(field.dtype)) for field in dtype.fields)
     if isinstance(dtype, pl.Datetime):
         return dtype.time_zone is None
     return isinstance(dtype, (pl.Binary, pl.Duration, pl.Object))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from loader.jsontype import is_json
+from loader.jsontype import inner_type, is_json
 from loader.mapping.language import Kind
 from loader.mapping.models import Value
 from loader.mapping.values import literal_type, lookup_type
@@ -45,7 +45,7 @@ def misfit(value: Value, kind: Kind, dtype: pl.DataType, timezone: str | None) -
             return None if kind == "property" else ("", "a JSON value is no text; add as: text")
         dtype = pl.String()
     if kind == "list":
-        inner = _instance(dtype.inner) if isinstance(dtype, (pl.List, pl.Array)) else None
+        inner = inner_type(dtype.inner) if isinstance(dtype, (pl.List, pl.Array)) else None
         if inner is None or inner.is_nested() or inner.is_float():
             return "", f"expected a list of texts, found {words(dtype)}; a list of one is written [x]"
         return None
@@ -143,12 +143,8 @@ def _never(dtype: pl.DataType) -> Iterator[str]:
 
 def _inside(dtype: pl.DataType) -> list[pl.DataType]:
     if isinstance(dtype, (pl.List, pl.Array)):
-        return [_instance(dtype.inner)]
-    return [_instance(member.dtype) for member in dtype.fields] if isinstance(dtype, pl.Struct) else []
-
-
-def _instance(dtype: object) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype  # type: ignore[return-value]
+        return [inner_type(dtype.inner)]
+    return [inner_type(member.dtype) for member in dtype.fields] if isinstance(dtype, pl.Struct) else []
 
 
 def _naive_inside(dtype: pl.DataType) -> tuple[str, str] | None:

@@ -59,11 +59,6 @@ class Staged:
     chunks: list[StagedChunk] = field(default_factory=list)
     digest: str = ""
 
-    @property
-    def to_send(self) -> int:
-        """Events in chunks."""
-        return sum(chunk.events for chunk in self.chunks)
-
 
 class Stager:
     """Stages the events of one destination. `add` every frame in order, then `finish`."""

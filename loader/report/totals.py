@@ -50,7 +50,7 @@ class DestinationTotals:
 
 @dataclass(frozen=True)
 class RunTotals:
-    """One run. `reasons`: (destination, or '' for rows; reason) → rejections. `message`: why it stopped."""
+    """One run. `reasons`: (destination, or '' for rows; reason) → rejections."""
 
     run: str | None
     mapping: str
@@ -59,7 +59,6 @@ class RunTotals:
     destinations: tuple[DestinationTotals, ...] = ()
     seconds: float = 0.0
     reasons: dict[tuple[str, str], int] = field(default_factory=dict)
-    message: str | None = None
     created: str | None = None
 
     @property
@@ -92,7 +91,7 @@ class RunTotals:
         }
 
 
-def totals(checkpoint: Checkpoint, run: str, *, message: str | None = None) -> RunTotals:
+def totals(checkpoint: Checkpoint, run: str) -> RunTotals:
     """The totals of a run from the checkpoint. Raises DoesNotAddUp."""
     row = checkpoint.run(run)
     if row is None:
@@ -131,7 +130,6 @@ def totals(checkpoint: Checkpoint, run: str, *, message: str | None = None) -> R
         tuple(found),
         row["seconds"] or 0.0,
         checkpoint.reasons_of(run),
-        message,
         row["created"],
     )
     check(result)

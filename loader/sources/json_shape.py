@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from loader.jsontype import DIGITS, JSON, holds_json, is_json
+from loader.jsontype import DIGITS, JSON, holds_json, inner_type, is_json
 
 # A number that may not be printed as it was read: more digits than a float holds, an exponent, zeros at the end, or
 # more than 64 bits. Strings may match as well: that costs time, nothing else. (A pattern for polars.)
@@ -219,24 +219,18 @@ def _stored(value: Any, dtype: pl.DataType) -> Any:
     if value is None or not holds_json(dtype):
         return value
     if isinstance(dtype, pl.Struct):
-        return {field.name: _stored(value.get(field.name), _instance(field.dtype)) for field in dtype.fields}
+        return {field.name: _stored(value.get(field.name), inner_type(field.dtype)) for field in dtype.fields}
     return dump(value)
 
 
 def _storage(dtype: pl.DataType) -> pl.DataType:
     if isinstance(dtype, pl.Struct):
-        return pl.Struct([pl.Field(field.name, _storage(_instance(field.dtype))) for field in dtype.fields])
+        return pl.Struct([pl.Field(field.name, _storage(inner_type(field.dtype))) for field in dtype.fields])
     return pl.String() if is_json(dtype) else dtype
 
 
 def _extended(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Struct) and holds_json(dtype):
-        fields = [_extended(expr.struct.field(f.name), _instance(f.dtype)).alias(f.name) for f in dtype.fields]
+        fields = [_extended(expr.struct.field(f.name), inner_type(f.dtype)).alias(f.name) for f in dtype.fields]
         return pl.when(expr.is_not_null()).then(pl.struct(fields))
     return expr.ext.to(dtype) if is_json(dtype) else expr
-
-
-def _instance(dtype: Any) -> pl.DataType:
-    """A type inside a type, which polars allows to be given as a class."""
-    instance: pl.DataType = dtype() if isinstance(dtype, type) else dtype
-    return instance

@@ -37,7 +37,6 @@ def run_totals(status: str = "done", **events: int) -> RunTotals:
         ),
         3.14159,
         reasons,
-        None,
         "2026-11-20T12:00:00+00:00",
     )
     check(run)
