@@ -8,8 +8,9 @@
                   what the plan found for one destination, and the requests made so far
     chunks        run, destination, start, number, events, part, first_row, last_row, status, doubted, attempts,
                   refused, token, message, changed
-                  `start` is the position of the chunk's first event in the destination's plan, from 0. Halving replaces
-                  a chunk by two of the same number. `doubted`: it was in doubt at least once, so that its events may
+                  `start` is the position of the chunk's first event in the destination's plan, from 0; `first_row` and
+                  `last_row` are the lowest and the highest of its rows. Halving replaces a chunk by two of the same
+                  number. `doubted`: it was in doubt at least once, so that its events may
                   have arrived whatever became of it later.
     refusals      run, destination, row, reason, message         events that were rejected after the plan was made
     planned       run, destination, reason, count                rejections of the plan, counted (destination '': rows),

@@ -91,7 +91,7 @@ def _payloads(destination: BoundDestination, rows: pl.DataFrame, now: datetime) 
     )
     found = {}
     for row, user, event in coded.events.select("row", "user", "event").iter_rows():
-        found[row] = Payload(destination.destination.name, provider.name, route.body([user], [event]).decode())
+        found[row] = Payload(destination.destination.name, provider.name, route.envelope.body([user], [event]).decode())
     for rejected in (mapped.rejected, coded.rejected):
         for row, reason in _reasons(rejected).items():
             found.setdefault(row, Payload(destination.destination.name, provider.name, None, reason))

@@ -93,12 +93,12 @@ def _events(chunks: Sequence[RowMapping]) -> int:
 def _words(run: str, chunks: Sequence[RowMapping], *, again: bool) -> list[str]:
     lines = []
     for destination, own in _by_destination(chunks).items():
-        ranges = ", ".join(f"{chunk['first_row']:,}-{chunk['last_row']:,}" for chunk in own[:MOST_RANGES])
+        ranges = ", ".join(f"{chunk['first_row']:,} to {chunk['last_row']:,}" for chunk in own[:MOST_RANGES])
         more = f" and {plural(len(own) - MOST_RANGES, 'more chunk')}" if len(own) > MOST_RANGES else ""
         what = "will be sent again" if again else "left as they are, rejected as skipped"
         lines.append(
             f"run {run}, {destination}: {plural(len(own), 'chunk')} with {plural(_events(own), 'event')} {what}"
-            f" (rows {ranges}{more})"
+            f" (among rows {ranges}{more})"
         )
     return lines
 
@@ -111,7 +111,7 @@ def _as_json(run: str, chunks: Sequence[RowMapping]) -> dict[str, Any]:
                 "name": destination,
                 "chunks": len(own),
                 "events": _events(own),
-                "rows": [[chunk["first_row"], chunk["last_row"]] for chunk in own],
+                "among_rows": [[chunk["first_row"], chunk["last_row"]] for chunk in own],
             }
             for destination, own in _by_destination(chunks).items()
         ],

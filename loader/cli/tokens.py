@@ -20,7 +20,7 @@ from loader.report.status import tokens
 def command(mapping: Path, run: str | None, state: Path | None, as_json: bool) -> None:
     """List the tokens that providers gave for chunks.
 
-    One line per chunk that has one: run, destination, chunk, rows, events, token, time.
+    One line per chunk that has one: run, destination, chunk, the rows among which its events are, events, token, time.
     """
     checkpoint, _ = existing(mapping, state)
     found = [

@@ -14,7 +14,7 @@ from loader.plan.parts import (
     read_rows,
 )
 from loader.plan.planner import Planner, record_of
-from loader.plan.staging import Staged, StagedChunk, Stager
+from loader.plan.staging import Staged, Stager
 
 __all__ = [
     "PART_SCHEMA",
@@ -25,7 +25,6 @@ __all__ = [
     "Room",
     "RowWriter",
     "Staged",
-    "StagedChunk",
     "Stager",
     "chunk_ends",
     "encode",

@@ -16,8 +16,8 @@ __all__ = ["Coded", "LateEvents", "encode"]
 @dataclass(frozen=True)
 class Coded:
     """`events`: columns `row` UInt64, `id` String, `time` Int64 (microseconds since 1970 UTC; null where no window has
-    to be kept when they are sent), `user` Binary, `event` Binary. `rejected`: `rejection.SCHEMA`. `late`: events
-    outside the window that nothing was decided about."""
+    to be kept when they are sent), `user` and `event` String (JSON texts). `rejected`: `rejection.SCHEMA`. `late`:
+    events outside the window that nothing was decided about."""
 
     events: pl.DataFrame
     rejected: pl.DataFrame
@@ -37,8 +37,8 @@ def encode(
             row=pl.col(ROW),
             id=pl.col("id") if "id" in frame.columns else pl.lit(None, pl.String),
             time=pl.col("time").dt.timestamp("us") if watched else pl.lit(None, pl.Int64),
-            user=encoded.user.cast(pl.Binary),
-            event=encoded.event.cast(pl.Binary),
+            user=encoded.user,
+            event=encoded.event,
             **broken,
         )
         .collect(engine="in-memory")

@@ -28,8 +28,8 @@ PART_SCHEMA: dict[str, pl.DataType] = {
     "row": pl.UInt64(),
     "id": pl.String(),
     "time": pl.Int64(),
-    "user": pl.Binary(),
-    "event": pl.Binary(),
+    "user": pl.String(),
+    "event": pl.String(),
 }
 
 # `destination`: null where the row made no event at all. `record`: the row itself as a JSON object.

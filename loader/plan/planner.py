@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -276,9 +275,9 @@ class Planner:
             staged = self._stagers[at].staged
             counts += [(destination.name, reason, count) for reason, count in staged.rejected.items()]
             execute(sa.insert(record.destinations).values(**self._destination_row(at)))
-            rows = [self._chunk_row(destination.name, asdict(chunk)) for chunk in staged.chunks]
-            if rows:
-                execute(sa.insert(record.chunks), rows)
+            common = {"run": self.run, "destination": destination.name, "status": "pending"}
+            for chunks in staged.chunks:
+                execute(sa.insert(record.chunks), [{**common, **chunk} for chunk in chunks.iter_rows(named=True)])
             for file in [] if barren else inputs:
                 first, read = self._rows_of.get(file.path, (self.read + 1, 0))
                 execute(
@@ -313,9 +312,6 @@ class Planner:
             "bytes": staged.bytes,
             "requests": 0,
         }
-
-    def _chunk_row(self, destination: str, chunk: dict[str, Any]) -> dict[str, Any]:
-        return {"run": self.run, "destination": destination, "status": "pending", "attempts": 0, "refused": 0, **chunk}
 
 
 def record_of(rows: pl.DataFrame) -> pl.DataFrame:

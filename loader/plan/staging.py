@@ -19,7 +19,8 @@ from loader.plan.parts import PART_SCHEMA, part_path, write_durably
 from loader.providers.base import DestinationSettings, Route
 from loader.rejection import ROW, reject
 
-# A part is closed when it holds this many events or bytes: the bound of memory in planning and in sending.
+# A part holds at most this many events, and ends with the event that reaches this many bytes: the bound of memory in
+# planning and in sending.
 PART_EVENTS = 100_000
 PART_BYTES = 32_000_000
 
@@ -34,29 +35,31 @@ class Ids(Protocol):
         """Take the ids for this run."""
 
 
-@dataclass(frozen=True)
-class StagedChunk:
-    """One chunk of the plan. `start`: position of its first event in the destination's plan, from 0."""
+_EVENTS = {name: dtype for name, dtype in PART_SCHEMA.items() if name != "chunk"}
 
-    number: int
-    start: int
-    events: int
-    part: int
-    first_row: int
-    last_row: int
+# `start`: position of the chunk's first event in the destination's plan, from 0. `first_row`, `last_row`: the lowest
+# and the highest number of its rows.
+CHUNK_SCHEMA: dict[str, pl.DataType] = {
+    "number": pl.UInt32(),
+    "start": pl.UInt64(),
+    "events": pl.UInt64(),
+    "part": pl.UInt32(),
+    "first_row": pl.UInt64(),
+    "last_row": pl.UInt64(),
+}
 
 
 @dataclass
 class Staged:
     """What a plan found for one destination. `events` counts all that reached it; `bytes`: of the requests' bodies;
-    `digest`: SHA-256 of all events, where it was asked for."""
+    `chunks`: frames of `CHUNK_SCHEMA`; `digest`: SHA-256 of all events, where it was asked for."""
 
     events: int = 0
     already_delivered: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     late: int = 0
     bytes: int = 0
-    chunks: list[StagedChunk] = field(default_factory=list)
+    chunks: list[pl.DataFrame] = field(default_factory=list)
     digest: str = ""
 
 
@@ -83,11 +86,14 @@ class Stager:
         self._room = Room.of(route, settings.chunk)
         self._folder, self._run, self._ids = run_folder, run, ids
         self._background = background
-        self._open = pl.DataFrame(schema={key: PART_SCHEMA[key] for key in ("row", "id", "time", "user", "event")})
-        self._closed: list[pl.DataFrame] = []
-        self._closed_events = self._closed_bytes = 0
-        self._parts = 0
-        self._positions = 0
+        # Events that wait until their part is full, and, in the background, those of a chunk that is not.
+        self._waiting: list[pl.DataFrame] = []
+        self._waiting_events = self._waiting_bytes = 0
+        self._open = pl.DataFrame(schema=_EVENTS)
+        self._parts = self._chunks = self._positions = 0
+        # A chunk does not span two parts: full parts of a whole number of full chunks leave none half empty.
+        self._part_events = max(1, PART_EVENTS // self._room.events) * self._room.events
+        self._by_user = route.ordered or self._room.user_envelope is not None or self._room.users is not None
         self._digest = hashlib.sha256() if digest else None
         self.staged.digest = self._digest.hexdigest() if self._digest else ""
 
@@ -119,15 +125,15 @@ class Stager:
             frame, doubled = self._first_of_each_id(frame, events.filter(taken_here).get_column(ROW))
             rejected.append(doubled)
             self._ids.take(frame.get_column("id"), frame.get_column("row"))
-        self._cut(frame, last=False)
+        self._wait(frame)
         found = pl.concat(rejected)
         self._count(found)
         return found
 
     def finish(self) -> None:
         """Close the last chunk and part. All of `staged` is known when the background has finished."""
-        self._cut(self._open.clear(), last=True)
-        self._close_part()
+        waiting = pl.concat(self._waiting) if self._waiting else pl.DataFrame(schema=_EVENTS)
+        self._background.do(self._write_part, waiting, True)
 
     def _count(self, rejected: pl.DataFrame) -> None:
         for reason, count in rejected.group_by("reason").len().iter_rows():
@@ -141,63 +147,84 @@ class Stager:
             frame.rename({"row": ROW}), again, "duplicate_id", "id", words, pl.col("id")
         )
 
-    def _cut(self, frame: pl.DataFrame, *, last: bool) -> None:
-        """Cut full chunks off the open events and `frame`; the rest stays open unless this is the `last` call."""
-        waiting = pl.concat([self._open, frame]) if len(self._open) else frame
-        if len(waiting) == 0:
-            return
-        sizes = waiting.get_column("event").bin.size().to_list()
-        users = waiting.get_column("user").to_list() if self._room.bytes and self._room.user_envelope else []
-        ends = chunk_ends(sizes, users, self._room)
-        if not last:
-            ends.pop()
-        done = ends[-1] if ends else 0
-        self._open = waiting.slice(done).rechunk()
-        if done == 0:
-            return
-        rows = waiting.get_column("row")
-        starts = [0, *ends[:-1]]
-        numbers = []
-        for start, end in zip(starts, ends, strict=True):
-            number = len(self.staged.chunks) + 1
-            chunk = StagedChunk(
-                number, self._positions + start, end - start, self._parts + 1, rows[start], rows[end - 1]
-            )
-            self.staged.chunks.append(chunk)
-            numbers.append(number)
-        lengths = [end - start for start, end in zip(starts, ends, strict=True)]
-        column = pl.Series("chunk", numbers, dtype=pl.UInt32).repeat_by(pl.Series(lengths)).explode()
-        closed = waiting.slice(0, done).select(column, *self._open.columns)
-        self._positions += done
-        self._closed.append(closed)
-        self._closed_events += done
-        self._closed_bytes += sum(sizes[:done])
-        if self._closed_events >= PART_EVENTS or self._closed_bytes >= PART_BYTES:
-            self._close_part()
+    def _wait(self, events: pl.DataFrame) -> None:
+        """Let `events` wait; where a part ends depends on the events alone, not on the frames they came in."""
+        self._waiting.append(events)
+        self._waiting_events += len(events)
+        self._waiting_bytes += int(events.get_column("event").str.len_bytes().sum())
+        while self._waiting_events >= self._part_events or self._waiting_bytes >= PART_BYTES:
+            waiting = pl.concat(self._waiting)
+            filled = waiting.get_column("event").str.len_bytes().cast(pl.UInt64).cum_sum()
+            end = min(self._part_events, int(filled.search_sorted(PART_BYTES, "left")) + 1)
+            self._background.do(self._write_part, waiting.slice(0, end), False)
+            rest = waiting.slice(end)
+            self._waiting, self._waiting_events = [rest], len(rest)
+            self._waiting_bytes = int(rest.get_column("event").str.len_bytes().sum())
 
-    def _close_part(self) -> None:
-        if not self._closed:
+    def _write_part(self, events: pl.DataFrame, last: bool) -> None:
+        """Cut `events` into chunks and write them. Runs in the background, for one part after the other."""
+        if self._by_user:
+            events = _by_user(events)
+        elif len(self._open):
+            events = pl.concat([self._open, events])
+        sizes = events.get_column("event").str.len_bytes().to_list()
+        users = events.get_column("user").to_list() if self._room.by_users else []
+        ends = chunk_ends(sizes, users, self._room)
+        if not (self._by_user or last):
+            # More events may fit into the last chunk.
+            ends.pop()
+            self._open = events.slice(ends[-1] if ends else 0)
+        if not ends:
             return
         self._parts += 1
-        self._background.do(self._write_part, self._closed, part_path(self._folder, self._name, self._parts))
-        self._closed, self._closed_events, self._closed_bytes = [], 0, 0
-
-    def _write_part(self, frames: list[pl.DataFrame], path: Path) -> None:
-        """Runs in the background, for one part after the other."""
-        part = pl.concat(frames)
+        lengths = pl.Series([end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)])
+        numbers = pl.int_range(self._chunks + 1, self._chunks + len(ends) + 1, dtype=pl.UInt32, eager=True)
+        part = events.slice(0, ends[-1]).select(numbers.repeat_by(lengths).explode().alias("chunk"), pl.all())
+        self.staged.chunks.append(self._chunks_of(part))
+        self._chunks += len(ends)
+        self._positions += len(part)
         self.staged.bytes += self._body_bytes(part)
         if self._digest is not None:
-            self._digest.update(b"\n".join(part.get_column("event").to_list()))
+            self._digest.update("\n".join(part.get_column("event").to_list()).encode())
             self.staged.digest = self._digest.hexdigest()
-        write_durably(part, path)
+        write_durably(part, part_path(self._folder, self._name, self._parts))
+
+    def _chunks_of(self, part: pl.DataFrame) -> pl.DataFrame:
+        """`CHUNK_SCHEMA` for the chunks of a part."""
+        rows = pl.col("row")
+        found = part.lazy().group_by("chunk", maintain_order=True)
+        return (
+            found.agg(events=pl.len(), first_row=rows.min(), last_row=rows.max())
+            .with_columns(
+                number="chunk", part=pl.lit(self._parts), start=pl.col("events").cum_sum().shift(1, fill_value=0)
+            )
+            .with_columns(pl.col("start") + self._positions)
+            .select(pl.col(name).cast(dtype) for name, dtype in CHUNK_SCHEMA.items())
+            .collect(engine="in-memory")
+        )
 
     def _body_bytes(self, part: pl.DataFrame) -> int:
         """Bytes of the bodies of a part's chunks; a user's envelope is paid once per chunk."""
         chunks = part.get_column("chunk").n_unique()
-        total = int(part.get_column("event").bin.size().sum()) + len(part) - chunks + chunks * self._room.envelope
+        total = int(part.get_column("event").str.len_bytes().sum()) + len(part) - chunks + chunks * self._room.envelope
         if self._room.user_envelope is not None:
-            groups = part.select("chunk", "user").unique()
-            users = int(groups.get_column("user").bin.size().sum())
+            chunk, user = pl.col("chunk"), pl.col("user")
+            first = chunk.ne_missing(chunk.shift(1)) | user.ne_missing(user.shift(1))
+            users, groups = part.select(user.str.len_bytes().filter(first).sum(), first.sum().alias("groups")).row(0)
             # Between two events of one user, and between two users, stands one comma all the same.
-            total += users + len(groups) * self._room.user_envelope
+            total += users + groups * self._room.user_envelope
         return total
+
+
+def _by_user(events: pl.DataFrame) -> pl.DataFrame:
+    """The events of each user together, in their order; users in the order of a number made of their names.
+
+    So the chunks of a part share at most a user with their neighbours, and travel side by side although a user's events
+    must not overtake each other.
+    """
+    numbered = events.with_columns(_user=pl.col("user").hash()).sort("_user", maintain_order=True)
+    number, user = pl.col("_user"), pl.col("user")
+    mixed = (number == number.shift(1)) & user.ne_missing(user.shift(1))
+    if numbered.select(mixed.any()).item():
+        numbered = numbered.sort("_user", "user", maintain_order=True)
+    return numbered.drop("_user")

@@ -1,8 +1,8 @@
 """What a provider is to the rest of the loader: settings, limits as data, and pure functions. No I/O.
 
 A provider is one file with one `Provider`. It has one or more routes; a `Route` turns columns of events into JSON text
-(as polars expressions, so that no event becomes a Python object on the way to the plan), joins the texts of a chunk
-into a request, and reads the answer into a `Receipt`.
+(as polars expressions, so that no event becomes a Python object on the way to the plan), says what stands around the
+texts of a chunk and what makes a request of them, and reads the answer into a `Receipt`.
 """
 
 from __future__ import annotations
@@ -172,20 +172,74 @@ class Receipt:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Envelope:
+    """What stands around the events of a request: `before`, the events with commas between them, `after`.
+
+    Where a user stands once in a body, with all its events, `user` is the text before the user, that between the user
+    and its events, and that after them.
+    """
+
+    before: str = ""
+    after: str = ""
+    user: tuple[str, str, str] | None = None
+
+    def __len__(self) -> int:
+        """Bytes of a body around its events and users; a comma between two events comes on top."""
+        return len(f"{self.before}{self.after}".encode())
+
+    @property
+    def user_bytes(self) -> int:
+        """Bytes around the events of one user, the user's own JSON text apart."""
+        return len("".join(self.user or ()).encode())
+
+    def bodies(self, events: pl.DataFrame) -> pl.DataFrame:
+        """`chunk` and `body` (Binary) of events with the columns `chunk`, `user` and `event` (JSON texts, String).
+
+        The events of a chunk, and those of a user inside it, stand together. Same input, same bytes.
+        """
+        starts = _changes("chunk")
+        if self.user is None:
+            between = pl.when(starts).then(pl.lit(self.before)).otherwise(pl.lit(","))
+            after = self.after
+        else:
+            opening, middle, closing = self.user
+            between = (
+                pl.when(starts)
+                .then(pl.concat_str(pl.lit(self.before + opening), "user", pl.lit(middle)))
+                .when(_changes("user"))
+                .then(pl.concat_str(pl.lit(f"{closing},{opening}"), "user", pl.lit(middle)))
+                .otherwise(pl.lit(","))
+            )
+            after = closing + self.after
+        pieces = events.lazy().select("chunk", piece=pl.concat_str(between, "event"))
+        joined = pieces.group_by("chunk", maintain_order=True).agg(pl.col("piece").str.join(""))
+        body = pl.concat_str("piece", pl.lit(after)).cast(pl.Binary)
+        return joined.select("chunk", body=body).collect(engine="in-memory")
+
+    def body(self, users: Sequence[str | None], events: Sequence[str]) -> bytes:
+        """The body of one request."""
+        columns = {"user": pl.Series(users, dtype=pl.String), "event": pl.Series(events, dtype=pl.String)}
+        found: bytes = self.bodies(pl.DataFrame(columns).with_columns(chunk=pl.lit(1))).item(0, "body")
+        return found
+
+
+def _changes(column: str) -> pl.Expr:
+    """Whether the row before has another value in `column`, or there is none."""
+    return pl.col(column).ne_missing(pl.col(column).shift(1)) | (pl.int_range(pl.len()) == 0)
+
+
 class Route(ABC):
     """One way to send events to a provider: its limits and its shapes."""
 
     name: str
     limits: tuple[Limit, ...]
     events_per_call: int
+    envelope: Envelope
     # None where the provider publishes none and the other limits bound the body anyway.
     bytes_per_call: int | None = None
-    # Bytes of a body around its events; a comma between two events comes on top.
-    envelope: int = 0
-    # Whether a user stands once in a call, with all its events of that call.
-    grouped: bool = False
-    # Bytes around the events of one user, the user's own JSON text apart.
-    user_envelope: int = 0
+    # Users whose events may share a call; None: any number.
+    users_per_call: int | None = None
     # Whether the provider acts on events in the order of arrival, so that a user's chunks must not overtake each other.
     ordered: bool = True
     # Requests a second that the provider publishes; None where it publishes none.
@@ -207,12 +261,9 @@ class Route(ABC):
         """Expressions over a frame of events with `columns` (see `loader.mapping`): JSON text, user, checks."""
 
     @abstractmethod
-    def body(self, users: Sequence[bytes | None], events: Sequence[bytes]) -> bytes:
-        """The request's body for the `Encoded` texts of a chunk, in order. Same input, same bytes."""
-
-    @abstractmethod
-    def request(self, settings: Any, body: bytes, users: Sequence[bytes | None]) -> Request:
-        """The request that carries `body`; `settings` are the provider's own."""
+    def request(self, settings: Any, body: bytes, user: str | None) -> Request:
+        """The request that carries `body`; `settings` are the provider's own, `user` is the JSON text of the first
+        event's user (`Encoded.user`)."""
 
     @abstractmethod
     def read(self, answer: Answer, rows: Sequence[int]) -> Receipt:

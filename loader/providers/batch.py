@@ -22,6 +22,7 @@ from loader.providers.base import (
     Credential,
     DestinationSettings,
     Encoded,
+    Envelope,
     EventField,
     Limit,
     Outcome,
@@ -101,9 +102,7 @@ class Bulk(Route):
     name = "bulk"
     limits = LIMITS
     events_per_call = EVENTS_PER_CALL
-    envelope = len("[]")
-    grouped = True
-    user_envelope = len('{"id":,"events":[]}')
+    envelope = Envelope("[", "]", ('{"id":', ',"events":[', "]}"))
     floor = 5.0
     window = Window(DAY, PARAMETERS)
 
@@ -177,21 +176,7 @@ class Bulk(Route):
             checks.append(over("properties", present > ATTRIBUTES, words, present))
         return checks
 
-    def body(self, users: Sequence[bytes | None], events: Sequence[bytes]) -> bytes:
-        """See `Route.body`; users stand in the order of their first event, a user's events in order."""
-        groups: dict[bytes, bytes] = {}
-        repeated: dict[bytes, list[bytes]] = {}
-        for user, event in zip(users, events, strict=True):
-            assert user is not None
-            if user in groups:
-                repeated.setdefault(user, [groups[user]]).append(event)
-            else:
-                groups[user] = event
-        for user, several in repeated.items():
-            groups[user] = b",".join(several)
-        return b'[{"id":%b]}]' % b']},{"id":'.join(map(b',"events":['.join, groups.items()))
-
-    def request(self, settings: BatchSettings, body: bytes, users: Sequence[bytes | None]) -> Request:
+    def request(self, settings: BatchSettings, body: bytes, user: str | None) -> Request:
         """See `Route.request`; the key of the app stands in the path (TRACK, Route)."""
         key = quote(settings.api_key.get_secret_value(), safe="")
         return Request("POST", f"{_base(settings)}/1.0/{key}/events/users", _headers(settings), body)

@@ -25,6 +25,7 @@ from loader.providers.base import (
     Credential,
     DestinationSettings,
     Encoded,
+    Envelope,
     InDoubt,
     Limit,
     Outcome,
@@ -91,7 +92,7 @@ class Commands(Route):
     limits = LIMITS
     events_per_call = COMMANDS
     bytes_per_call = BODY_BYTES
-    envelope = len('{"commands":[]}')
+    envelope = Envelope('{"commands":[', "]}")
     # Commands are not executed in their order anyway; `timestamp` places events (BATCH_COMMANDS).
     ordered = False
     rate = REQUESTS_PER_MINUTE / 60
@@ -127,11 +128,7 @@ class Commands(Route):
         )
         return Encoded(event=command, user=pl.lit(None, pl.String), checks=_checks(command, properties, values))
 
-    def body(self, users: Sequence[bytes | None], events: Sequence[bytes]) -> bytes:
-        """See `Route.body`."""
-        return b'{"commands":[%b]}' % b",".join(events)
-
-    def request(self, settings: BloomreachSettings, body: bytes, users: Sequence[bytes | None]) -> Request:
+    def request(self, settings: BloomreachSettings, body: bytes, user: str | None) -> Request:
         """See `Route.request`; authorization as AUTHENTICATION says: `Basic` for private access, `Token` for public."""
         if settings.api_key_id is not None and settings.api_secret is not None:
             pair = f"{settings.api_key_id.get_secret_value()}:{settings.api_secret.get_secret_value()}"

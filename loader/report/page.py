@@ -196,7 +196,7 @@ def _chunks(shown: Page) -> list[str]:
 
 
 def _chunk_table(chunks: Sequence[Mapping[str, Any]]) -> str:
-    head = ("chunk", "rows", "events", "refused", "tries", "token", "said", "time")
+    head = ("chunk", "among rows", "events", "refused", "tries", "token", "said", "time")
     lines = [
         (
             f"{chunk['number']:,}",

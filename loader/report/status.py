@@ -60,7 +60,7 @@ def tokens(rows: Sequence[Mapping[str, Any]]) -> str:
     """One line per chunk that has a token. Keys: run, destination, chunk, first_row, last_row, events, token, time."""
     if not rows:
         return "no tokens"
-    cells = [("run", "destination", "chunk", "rows", "events", "token", "time")]
+    cells = [("run", "destination", "chunk", "among rows", "events", "token", "time")]
     cells += [
         (
             row["run"],

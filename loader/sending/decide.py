@@ -31,7 +31,7 @@ def resend(checkpoint: Checkpoint, run: str) -> int:
                 message="in doubt, to be sent again",
                 changed=now,
             )
-            connection.execute(statement, values)
+            connection.exec_driver_sql(statement, values)
     if chunks:
         checkpoint.set_status(run, "paused")
     return sum(chunk["events"] - chunk["refused"] for chunk in chunks)
@@ -75,7 +75,7 @@ def _reject(
                 message=words,
                 changed=now,
             )
-            connection.execute(*status)
+            connection.exec_driver_sql(*status)
             count += chunk["events"] - chunk["refused"]
             if part[1] is None:
                 count_rejected(connection, chunk, reason, free_ids=not doubted)
@@ -84,7 +84,7 @@ def _reject(
             refused = {r["row"] for r in checkpoint.refusals_of(run, destination)} if chunk["refused"] else set()
             left = {row: words for row in rows if row not in refused}
             for change in refuse(run, destination, left, reason, free_ids=not doubted):
-                connection.execute(*change)
+                connection.exec_driver_sql(*change)
     return count
 
 

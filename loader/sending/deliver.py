@@ -12,7 +12,7 @@ Whatever happens between two steps, the checkpoint holds a state from which the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ from loader.providers.base import DestinationSettings, InDoubt, Outcome, Provide
 from loader.sending.http import Client, NoAnswer, NothingSent
 from loader.sending.journal import Change, Journal, count_request, refuse, set_chunk, split_chunk
 from loader.sending.pacing import MOST_IN_DOUBT, Halted, Pacer
-from loader.sending.piece import Piece
+from loader.sending.piece import Part, Piece
 from loader.sending.secrets import sent_forms, without
 
 
@@ -71,18 +71,19 @@ class Delivery:
         values = [getattr(target.settings, name) for name in target.provider.secrets]
         self._secrets = [value.get_secret_value() for value in values if value is not None]
         self._pacer = Pacer(target.settings.rate or target.route.rate)
-        # The users of each chunk under way, where the order of a user's events matters.
-        self._busy: list[set[bytes | None]] = []
+        # The chunks under way, where the order of a user's events matters.
+        self._busy: list[Piece] = []
         self._freed = asyncio.Condition()
         self._doubts = 0
         self._ending: BaseException | None = None
-        self._part: tuple[int, pl.DataFrame] | None = None
+        self._part: Part | None = None
+        self._next_part: asyncio.Task[Part] | None = None
 
     def halt(self) -> None:
         """Send nothing more; what is under way is finished."""
         self._pacer.halt.set()
 
-    async def deliver(self, chunks: Sequence[Any], refused_rows: set[int], stop_after: int | None = None) -> None:
+    async def deliver(self, chunks: Iterable[Any], refused_rows: set[int], stop_after: int | None = None) -> None:
         """Send `chunks` (rows of the checkpoint, in order) without the events of `refused_rows`.
 
         `stop_after`: send only so many events. Raises Unreachable, Refused, TooManyRejections or StateError once what
@@ -101,8 +102,6 @@ class Delivery:
                     if len(piece.rows) > left:
                         piece, _ = await self._split(piece, left)
                     left -= len(piece.rows)
-                # Made while others are under way, for a chunk often waits for the one before.
-                piece.body = self._target.route.body(piece.users, piece.events)
                 await self._occupy(piece)
                 task = asyncio.create_task(self._settle(piece, slots))
                 tasks.add(task)
@@ -113,51 +112,45 @@ class Delivery:
             for task in tasks:
                 task.cancel()
             raise
+        finally:
+            if self._next_part is not None:
+                self._next_part.cancel()
         if tasks:
             await asyncio.gather(*tasks)
         if self._ending is not None:
             raise self._ending
 
     async def _load(self, chunk: Any, refused_rows: set[int]) -> Piece:
-        """The events of a chunk, from its part."""
-        if self._part is None or self._part[0] != chunk["part"]:
-            self._part = (chunk["part"], await asyncio.to_thread(self._open_part, chunk["part"]))
-        frame = self._part[1].slice(chunk["start"] - self._part_starts[chunk["part"]], chunk["events"])
-        piece = Piece(
-            chunk["start"],
-            chunk["number"],
-            chunk["part"],
-            chunk["events"],
-            chunk["first_row"],
-            frame.get_column("row").to_list(),
-            frame.get_column("time").to_list(),
-            frame.get_column("user").to_list(),
-            frame.get_column("event").to_list(),
-            chunk["attempts"],
-            chunk["doubted"],
-        )
-        if chunk["refused"]:
-            piece.keep([at for at, row in enumerate(piece.rows) if row not in refused_rows])
-        return piece
+        """The events of a chunk, from its part; the part after it is made ready meanwhile."""
+        number = chunk["part"]
+        if self._part is None or self._part.number != number:
+            waiting, self._next_part = self._next_part, None
+            ready = await waiting if waiting is not None else None
+            self._part = ready if ready is not None and ready.number == number else await self._ready(number)
+            if number + 1 in self._part_starts:
+                self._next_part = asyncio.create_task(self._ready(number + 1))
+        return self._part.piece(chunk, refused_rows)
+
+    async def _ready(self, number: int) -> Part:
+        return await asyncio.to_thread(self._make_ready, number)
+
+    def _make_ready(self, number: int) -> Part:
+        return Part(number, self._part_starts[number], self._open_part(number), self._target.route.envelope)
 
     async def _occupy(self, piece: Piece) -> None:
         """Wait until no chunk under way holds a user of this one, where the order of a user's events matters."""
         if not self._target.route.ordered:
             return
-        users = set(piece.users)
         async with self._freed:
-            await self._freed.wait_for(lambda: all(users.isdisjoint(others) for others in self._busy))
-            self._busy.append(users)
-        piece.held = users
+            await self._freed.wait_for(lambda: not any(piece.shares_users(other) for other in self._busy))
+            self._busy.append(piece)
 
     async def _free(self, piece: Piece) -> None:
         """Let other chunks send the users of this one."""
-        if piece.held is None:
-            return
-        async with self._freed:
-            self._busy = [others for others in self._busy if others is not piece.held]
-            self._freed.notify_all()
-        piece.held = None
+        if any(other is piece for other in self._busy):
+            async with self._freed:
+                self._busy = [other for other in self._busy if other is not piece]
+                self._freed.notify_all()
 
     async def _settle(self, piece: Piece, slots: asyncio.Semaphore) -> None:
         try:
@@ -214,8 +207,9 @@ class Delivery:
 
     async def _exchange(self, piece: Piece) -> Receipt:
         target = self._target
-        body = piece.body or target.route.body(piece.users, piece.events)
-        request = target.route.request(target.settings, body, piece.users)
+        if piece.body is None:
+            piece.body = target.route.envelope.bodies(piece.events).item(0, "body")
+        request = target.route.request(target.settings, piece.body, piece.user)
         try:
             answer = await self._client.send(request)
         except NothingSent as error:
@@ -234,14 +228,14 @@ class Delivery:
         if window is None:
             return []
         oldest = (datetime.now(UTC).timestamp() - window.past + window.margin) * 1e6
-        late = {row for row, at in zip(piece.rows, piece.times, strict=True) if at is not None and at < oldest}
+        late = set(piece.events.filter(pl.col("time") < oldest).get_column("row"))
         if not late:
             return []
         hours = f"{window.past / 3600:g} hours"
         words = f"time: older than the {hours} that the provider accepts, by the time it could be sent"
         if piece.doubted:
             words += " again; it was in doubt before and may have arrived"
-        piece.keep([at for at, row in enumerate(piece.rows) if row not in late])
+        piece.drop(late)
         self._rejected(len(late))
         rejected = dict.fromkeys(late, words)
         return refuse(self._target.run, self._target.name, rejected, "too_old", free_ids=not piece.doubted)
@@ -254,7 +248,7 @@ class Delivery:
         refused = {piece.rows[at]: words for at, words in receipt.refused.items()}
         sent = len(piece.rows) - len(refused)
         if refused:
-            piece.keep([at for at, row in enumerate(piece.rows) if row not in refused])
+            piece.drop(set(refused))
         status = self._status(piece, "sent" if sent else "rejected", token=receipt.token)
         await self._journal.write([status, *refuse(self._target.run, self._target.name, refused, "refused")])
         self._progress.advance(self._target.name, sent=sent)
@@ -263,7 +257,7 @@ class Delivery:
 
     async def _refused(self, piece: Piece, receipt: Receipt) -> None:
         changes = refuse(self._target.run, self._target.name, {piece.rows[0]: receipt.message}, "refused")
-        piece.keep([])
+        piece.clear()
         await self._journal.write([self._status(piece, "rejected", message=receipt.message), *changes])
         self._rejected(1)
 
@@ -294,7 +288,7 @@ class Delivery:
         if target.in_doubt == "skip":
             words = dict.fromkeys(piece.rows, f"in doubt ({receipt.message}); not sent again, as the mapping says")
             changes = refuse(target.run, target.name, words, "skipped", free_ids=False)
-            piece.keep([])
+            piece.clear()
             await self._journal.write([self._status(piece, "rejected", message=receipt.message), *changes])
             self._rejected(len(words))
         else:
@@ -331,8 +325,8 @@ class Delivery:
             "number": piece.number,
             "events": halves[1].planned,
             "part": piece.part,
-            "first_row": halves[1].first_row,
-            "last_row": halves[1].rows[-1],
+            "first_row": min(halves[1].rows),
+            "last_row": max(halves[1].rows),
             "status": "pending",
             "doubted": piece.doubted,
             "attempts": piece.attempts,
@@ -341,14 +335,15 @@ class Delivery:
             "message": None,
             "changed": _now(),
         }
-        changes = split_chunk({**key, "start": piece.start}, (planned, halves[0].rows[-1]), right)
+        rows = halves[0].rows
+        changes = split_chunk({**key, "start": piece.start}, (planned, min(rows), max(rows)), right)
         await self._journal.write([*changes, self._status(halves[0], "pending")])
         return halves
 
     async def _planned_until(self, piece: Piece, row: int) -> int:
         """The position inside the chunk of the event of `row`, counting those that were rejected since."""
-        frame = await asyncio.to_thread(self._open_part, piece.part)
-        rows = frame.get_column("row").slice(piece.start - self._part_starts[piece.part], piece.planned)
+        events = await asyncio.to_thread(self._open_part, piece.part)
+        rows = events.get_column("row").slice(piece.start - self._part_starts[piece.part], piece.planned)
         position = rows.index_of(row)
         assert position is not None
         return position

@@ -6,18 +6,27 @@ import asyncio
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection, RowMapping
 
 from loader.checkpoint import Checkpoint, chunks, destinations, ids, planned, refusals, translated
 
-Change = tuple[sa.Executable, Any]
+# SQL for the driver, which runs it in a third of the time that a statement of SQLAlchemy takes.
+Change = tuple[str, Any]
+
+_dialect = sqlite.dialect(paramstyle="named")
+
+
+def _sql(statement: sa.UpdateBase) -> str:
+    return str(statement.compile(dialect=_dialect))
+
 
 _this_chunk = sa.and_(
     chunks.c.run == sa.bindparam("b_run"),
     chunks.c.destination == sa.bindparam("b_destination"),
     chunks.c.start == sa.bindparam("b_start"),
 )
-_set_chunk = (
+_set_chunk = _sql(
     sa.update(chunks)
     .where(_this_chunk)
     .values(
@@ -30,20 +39,24 @@ _set_chunk = (
         changed=sa.bindparam("b_changed"),
     )
 )
-_resize_chunk = (
-    sa.update(chunks).where(_this_chunk).values(events=sa.bindparam("b_events"), last_row=sa.bindparam("b_last_row"))
+_resize_chunk = _sql(
+    sa.update(chunks)
+    .where(_this_chunk)
+    .values(events=sa.bindparam("b_events"), first_row=sa.bindparam("b_first_row"), last_row=sa.bindparam("b_last_row"))
 )
-_insert_chunk = sa.insert(chunks)
-_insert_refusal = sa.insert(refusals)
-_free_id = sa.delete(ids).where(
-    ids.c.run == sa.bindparam("b_run"),
-    ids.c.destination == sa.bindparam("b_destination"),
-    ids.c.row == sa.bindparam("b_row"),
+_insert_chunk = _sql(sa.insert(chunks))
+_insert_refusal = _sql(sa.insert(refusals))
+_free_id = _sql(
+    sa.delete(ids).where(
+        ids.c.run == sa.bindparam("b_run"),
+        ids.c.destination == sa.bindparam("b_destination"),
+        ids.c.row == sa.bindparam("b_row"),
+    )
 )
-_count_request = (
+_count_request = _sql(
     sa.update(destinations)
     .where(destinations.c.run == sa.bindparam("b_run"), destinations.c.destination == sa.bindparam("b_destination"))
-    .values(requests=destinations.c.requests + 1)
+    .values(requests=destinations.c.requests + sa.literal_column("1"))
 )
 
 
@@ -62,10 +75,11 @@ def count_request(run: str, destination: str) -> Change:
     return _count_request, {"b_run": run, "b_destination": destination}
 
 
-def split_chunk(chunk: dict[str, Any], left: tuple[int, int], right: dict[str, Any]) -> list[Change]:
-    """Cut `chunk` after `left` (events, last row); `right` are the columns of the new chunk."""
+def split_chunk(chunk: dict[str, Any], left: tuple[int, int, int], right: dict[str, Any]) -> list[Change]:
+    """Cut `chunk` after `left` (events, lowest and highest row); `right` are the columns of the new chunk."""
     key = {"b_run": chunk["run"], "b_destination": chunk["destination"], "b_start": chunk["start"]}
-    return [(_resize_chunk, {**key, "b_events": left[0], "b_last_row": left[1]}), (_insert_chunk, right)]
+    size = {"b_events": left[0], "b_first_row": left[1], "b_last_row": left[2]}
+    return [(_resize_chunk, {**key, **size}), (_insert_chunk, right)]
 
 
 def refuse(run: str, destination: str, rows: dict[int, str], reason: str, *, free_ids: bool = True) -> list[Change]:
@@ -141,7 +155,7 @@ class Journal:
             with translated(self._path, "written"), self._connection.begin():
                 for changes, _ in entries:
                     for statement, values in changes:
-                        self._connection.execute(statement, values)
+                        self._connection.exec_driver_sql(statement, values)
         except Exception as error:  # noqa: BLE001 - raised where the changes are awaited
             failure = error
         for _, future in entries:

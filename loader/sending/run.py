@@ -77,7 +77,8 @@ async def _deliver(
         signal.signal(which, receive)
 
     async def one(target: Target) -> None:
-        async with Client(target.settings.concurrency, target.settings.timeout) as client:
+        address = target.settings.base_url or target.provider.base_url
+        async with Client(address, target.settings.concurrency, target.settings.timeout) as client:
             delivery = Delivery(
                 target,
                 journal,

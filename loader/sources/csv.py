@@ -223,13 +223,15 @@ class CsvSource:
         rows = rows.rename(dict(zip(rows.columns, names, strict=True)))
         if names != self._names:
             rows = rows.select(self._names)
-        nulls = self._settings.null_values + ([""] if empty else [])
-        cell = pl.all()
         if swapped:
-            cell = cell.str.replace_many(["\r", "\n"], ["\n", "\r"])
-        if nulls:
-            cell = pl.when(~cell.is_in(nulls)).then(cell)
-        return rows.with_columns(cell) if swapped or nulls else rows
+            rows = rows.with_columns(pl.all().str.replace_many(["\r", "\n"], ["\n", "\r"]))
+        if empty:
+            some = rows.select((pl.all().str.len_bytes() == 0).any()).row(0, named=True)
+            cells = pl.col([name for name, found in some.items() if found])
+            rows = rows.with_columns(pl.when(cells.str.len_bytes() > 0).then(cells))
+        if self._settings.null_values:
+            rows = rows.with_columns(pl.when(~pl.all().is_in(self._settings.null_values)).then(pl.all()))
+        return rows
 
 
 _NO_QUOTES = 'if quotes are ordinary characters in this file, write `quote: ""`'

@@ -83,7 +83,9 @@ def test_a_run_with_rejections(project: QuickProject, stand_in: RunningSandbox) 
     assert "<script>alert('1')</script>" in seen.text
     assert "rows 5, 7 missing_user 1 row" in seen.text
     token = project.loader("tokens", "load.yaml", "--json").json["tokens"][0]["token"]
-    assert f"batch: sent 1 chunk, 116 events chunk rows events tries token time 1 1–120 116 1 {token}" in seen.text
+    assert (
+        f"batch: sent 1 chunk, 116 events chunk among rows events tries token time 1 1–120 116 1 {token}" in seen.text
+    )
     assert hashlib.sha256((project.folder / "events.csv").read_bytes()).hexdigest() in seen.text
     assert hashlib.sha256(project.mapping_path.read_bytes()).hexdigest() in seen.text
     assert "How to go on to see the rejections, or to write the rows to a file: loader rejects" in seen.text

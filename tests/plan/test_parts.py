@@ -21,8 +21,8 @@ def part(tmp_path: Path) -> Path:
         "row": range(500),
         "id": [None] * 500,
         "time": range(500),
-        "user": [b'"u"'] * 500,
-        "event": [b'{"name":"ue.x","attributes":{"n":%d}}' % n for n in range(500)],
+        "user": ['"u"'] * 500,
+        "event": ['{"name":"ue.x","attributes":{"n":%d}}' % n for n in range(500)],
     }
     path = part_path(tmp_path, "batch", 1)
     write_durably(pl.DataFrame(columns, schema=PART_SCHEMA), path)

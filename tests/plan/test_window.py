@@ -24,7 +24,7 @@ def coded(late_events: LateEvents) -> tuple[list[int], list[int | None], list[in
     )
     text = pl.col("time").is_null().cast(pl.String)
     found = encode(frame, Encoded(text, pl.lit(None, pl.String)), HOUR, late_events, NOW)
-    times = [None if event == b"true" else 0 for event in found.events["event"]]
+    times = [None if event == "true" else 0 for event in found.events["event"]]
     return found.events["row"].to_list(), times, found.rejected["row"].to_list(), found.late
 
 

@@ -56,7 +56,7 @@ def test_a_batch_event() -> None:
 
 
 def test_a_batch_body_names_a_user_once() -> None:
-    body = BATCH.body([b'"a"', b'"b"', b'"a"'], [b"1", b"2", b"3"])
+    body = BATCH.envelope.body(['"a"', '"a"', '"b"'], ["1", "3", "2"])
     assert json.loads(body) == [{"id": "a", "events": [1, 3]}, {"id": "b", "events": [2]}]
 
 

@@ -39,8 +39,8 @@ def staged(folder: Path, chunks: list[dict[str, Any]], times: list[int] | None =
             "row": range(1, events + 1),
             "id": [f"id{row}" for row in range(1, events + 1)],
             "time": times or [None] * events,
-            "user": [b'"u%d"' % row for row in range(1, events + 1)],
-            "event": [b'{"name":"ue.x"}'] * events,
+            "user": [f'"u{row}"' for row in range(1, events + 1)],
+            "event": ['{"name":"ue.x"}'] * events,
         },
         schema=PART_SCHEMA,
     )

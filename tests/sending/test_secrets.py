@@ -18,7 +18,7 @@ def hidden() -> list[str]:
     settings = BloomreachSettings(provider="bloomreach", project_token=PROJECT, api_key_id=ID, api_secret=SECRET)
     names = PROVIDERS["bloomreach"].secrets
     values = [getattr(settings, name) for name in names]
-    request = Commands().request(settings, b"", [])
+    request = Commands().request(settings, b"", None)
     return sent_forms([value.get_secret_value() for value in values if value is not None], request.headers)
 
 
