@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -124,10 +125,11 @@ def test_the_state_adds_up(running: RunningSandbox) -> None:
     post_bloomreach(running, {"commands": [command(), command(), {"name": "system/time"}, {"name": "other"}]})
     httpx.get(running.url + "/elsewhere")
     assert running.state() == {
-        "requests": {"batch": 3, "bloomreach": 1},
+        "requests": {"appizer": 0, "batch": 3, "bloomreach": 1, "pushengage": 0},
         "answers": {"201": 1, "429": 1, "400": 1, "200": 1, "404": 1},
-        "events": {"batch": 1, "bloomreach": 1},
+        "events": {"appizer": 0, "batch": 1, "bloomreach": 1, "pushengage": 0},
         "duplicates": 1,
+        "warnings": {},
         "faults": {"429": 1},
         "max_in_flight": 1,
     }
@@ -179,12 +181,33 @@ def test_the_clock_can_name_a_zone(running: RunningSandbox) -> None:
     assert post_batch(running, users(time="2020-01-01T00:00:01")).status_code == 400
 
 
+def test_the_clock_is_moved_whether_it_stands_still_or_not(running: RunningSandbox) -> None:
+    def takes(time: str) -> bool:
+        return post_batch(running, users(time=time)).is_success
+
+    running.advance(3600.5)
+    assert takes("2012-08-13T00:00:00")
+    assert not takes("2012-08-13T00:00:01")
+    running.advance(-3600.5)
+    assert not takes("2012-08-13T00:00:00")
+    running.clock(None)
+    running.advance(-5 * 24 * 3600)
+    five_days_ago = datetime.now(UTC) - timedelta(days=5)
+    assert takes((five_days_ago - timedelta(minutes=1)).isoformat()[:19])
+    assert not takes((five_days_ago + timedelta(minutes=1)).isoformat()[:19])
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
         ("POST", "clock", b'{"now": "yesterday"}', 400),
         ("POST", "clock", b'{"now": 5}', 400),
         ("POST", "clock", b"{}", 400),
+        ("POST", "clock", b'{"advance": "1"}', 400),
+        ("POST", "clock", b'{"advance": true}', 400),
+        ("POST", "clock", b'{"advance": 1e300}', 400),
+        ("POST", "clock", b'{"advance": -1e12}', 400),
+        ("POST", "clock", b'{"advance": 1, "now": null}', 400),
         ("POST", "clock", b"{", 400),
         ("POST", "faults", b"{}", 400),
         ("POST", "faults", b"[5]", 400),
