@@ -98,8 +98,9 @@ def _stand_in_all(
             _stand_in(node, PROVIDERS[name], stand_ins[name], numbers[name])
         elif name in PROVIDERS:
             # Left as it is, a rehearsal would send to the provider itself.
-            known = ", ".join(stand_ins)
-            document.problem(node.get("provider") or node, f"the sandbox has no stand-in for '{name}'; it has {known}")
+            message = f"the sandbox has no stand-in for '{name}', only for {', '.join(stand_ins)}; "
+            message += "to rehearse with it, give it a `base_url` of your own and leave out --sandbox"
+            document.problem(node.get("provider") or node, message)
 
 
 def _stand_in(node: Node, provider: Provider, values: AbstractMapping[str, str], number: int) -> None:
