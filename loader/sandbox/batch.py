@@ -140,7 +140,7 @@ class Batch:
         """In: the id of the path, a parsed body. Out: the number of its events. Raises as `_check_bulk`."""
         total = _check_fields("", content, ("events",))
         _check_total(total)
-        self._check_events("", content["events"], now)
+        _check_events("", content["events"], *self._window(now))
         return total
 
     def _check_bulk(self, users: Any, now: datetime) -> int:
@@ -157,18 +157,22 @@ class Batch:
             if len(ids) == index:
                 raise _RefusedError(MALFORMED, f"[{index}].id is there for the second time")
         _check_total(total)
+        window = self._window(now)
         for index, user in enumerate(users):
-            self._check_events(f"[{index}].", user["events"], now)
+            _check_events(f"[{index}].", user["events"], *window)
         return total
 
-    def _check_events(self, where: str, events: list[Any], now: datetime) -> None:
+    def _window(self, now: datetime) -> tuple[str, str]:
         # ISO times of one format sort as text, so the window needs no arithmetic per event.
-        oldest, newest = ("", "~") if self._any_time else (_utc_text(now - WINDOW), _utc_text(now))
-        for position, event in enumerate(events):
-            try:
-                _check_event(event, oldest, newest)
-            except _RefusedError as refused:
-                raise _RefusedError(refused.code, f"{where}events[{position}]{refused}") from None
+        return ("", "~") if self._any_time else (_utc_text(now - WINDOW), _utc_text(now))
+
+
+def _check_events(where: str, events: list[Any], oldest: str, newest: str) -> None:
+    for position, event in enumerate(events):
+        try:
+            _check_event(event, oldest, newest)
+        except _RefusedError as refused:
+            raise _RefusedError(refused.code, f"{where}events[{position}]{refused}") from None
 
 
 def _check_total(events: int) -> None:

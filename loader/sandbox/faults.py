@@ -23,7 +23,7 @@ KINDS: Final[dict[str, str]] = {
     "401": "refuses the credentials; nothing is stored",
     "403": "refuses the access; nothing is stored",
     "404": "knows no such route; nothing is stored",
-    "429": "asks to slow down (retry_after: seconds, in Appizer's body, else as a header); nothing is stored",
+    "429": "asks to slow down (retry_after: seconds, Appizer: in the body, else a header); nothing is stored",
     "500": "the provider's error; nothing is stored",
     "503": "the provider's maintenance; nothing is stored",
     "502_html": "a gateway's page; nothing is stored",
@@ -34,8 +34,7 @@ KINDS: Final[dict[str, str]] = {
     "truncated": "stored, then the head and half of the answer's body, then closed",
     "never": "stored, then silence until the client closes",
     "slow": "waits (seconds: default 1), then answers as usual",
-    "partial": "each event is refused with a probability (share: default 0.5): alone in Bloomreach's batch, else with "
-    "the whole request",
+    "partial": "events are refused with a probability (share: default 0.5), alone or with their request",
     "short": "Appizer: one event less than was sent is stored and counted in processed_count",
 }
 

@@ -16,8 +16,22 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.sandbox.calls import BULK, NOW, REST_KEY, TOKEN, command, post, post_batch, post_bloomreach, users
+from tests.sandbox.calls import (
+    BULK,
+    NOW,
+    REST_KEY,
+    ROUTES,
+    TOKEN,
+    command,
+    good_request,
+    post,
+    post_batch,
+    post_bloomreach,
+    users,
+)
 from tests.sandbox.test_faults import exchange, raw_request
 from tests.support.sandbox import RunningSandbox, sandbox
 
@@ -270,6 +284,33 @@ def test_bodies_over_64_mb_are_refused(running: RunningSandbox) -> None:
             connection.sendall(b"100000\r\n" + megabyte + b"\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
     assert running.state()["answers"] == {"413": 2}
+
+
+# Any JSON, and some values that are near to good ones.
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5) | st.sampled_from(["9" * 400, "1e400", "2012-08-12T23:00:00Z", "\x00", "ue.a"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_whatever_stands_in_a_body_is_answered(shared: RunningSandbox, route: str, data: st.DataObject) -> None:
+    path, body, headers = good_request(route)
+    place = body = json.loads(json.dumps(body))
+    while place:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(place[key], dict | list) or data.draw(st.booleans()):
+            place[key] = data.draw(JSON)
+            break
+        place = place[key]
+    answer = post(shared, path, body, headers)
+    assert answer.status_code in {200, 201, 400, 429}
+    answer.json()
 
 
 def test_deeply_nested_bodies_are_refused(running: RunningSandbox) -> None:
