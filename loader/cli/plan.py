@@ -25,7 +25,6 @@ from loader.cli.options import (
 from loader.cli.output import show, show_json
 from loader.cli.progress import watch
 from loader.cli.rejected import examples_of, rejections_of
-from loader.cli.standin import credentials
 from loader.mapping import read
 from loader.plan import MaxRejected
 from loader.report.plan import Load, planned
@@ -33,6 +32,7 @@ from loader.report.rejects import Example
 from loader.report.summary import summary
 from loader.report.totals import RunTotals
 from loader.report.words import command as command_words
+from loader.sandbox.credentials import CREDENTIALS
 from loader.state import state_folder
 
 EXITS = exits(
@@ -61,7 +61,7 @@ def command(
     `loader run`.
     """
     limit = None if max_rejected is None else MaxRejected.parse(max_rejected)
-    stand_ins = credentials() if sandbox else None
+    stand_ins = CREDENTIALS if sandbox else None
     with contextlib.ExitStack() as stack:
         chosen = state
         if sandbox and state is None:

@@ -12,9 +12,9 @@ from loader import previewing
 from loader.cli.interrupts import nothing_kept
 from loader.cli.options import exits, json_option, mapping_argument
 from loader.cli.output import show
-from loader.cli.standin import credentials
 from loader.report import preview as report
 from loader.report.words import command as command_words
+from loader.sandbox.credentials import CREDENTIALS
 
 
 @click.command("preview", epilog=exits("0  shown", "2  the mapping or the source is wrong"))
@@ -28,7 +28,7 @@ def command(mapping: Path, number: int, sandbox: bool, as_json: bool) -> None:
     Keeps nothing, sends nothing and needs no credentials. Each payload is a whole request with this event alone.
     """
     with nothing_kept(lambda: False):
-        found = previewing.preview(mapping, number, stand_ins=credentials() if sandbox else None)
+        found = previewing.preview(mapping, number, stand_ins=CREDENTIALS if sandbox else None)
     if as_json:
         rows = [_row(row) for row in found.rows]
         show(orjson.dumps({"mapping": found.mapping, "rows": rows, "filtered": found.filtered}))

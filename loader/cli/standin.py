@@ -17,7 +17,7 @@ import loader
 from loader.cli.output import warn
 from loader.errors import UsageError
 from loader.report.words import plural
-from loader.sandbox.credentials import BATCH_SECOND_API_KEY, CREDENTIALS
+from loader.sandbox.credentials import CREDENTIALS
 
 
 class StandIn:
@@ -28,7 +28,7 @@ class StandIn:
 
     def settings(self) -> dict[str, dict[str, str]]:
         """Per provider the settings that lead there, as `mapping.read` takes them."""
-        return {provider: {**values, "base_url": self.url} for provider, values in credentials().items()}
+        return {provider: {**values, "base_url": self.url} for provider, values in CREDENTIALS.items()}
 
     def received(self, providers: Sequence[str]) -> str:
         """What it received, in words; of `providers` also where it is nothing."""
@@ -43,16 +43,11 @@ class StandIn:
         ]
         if state["duplicates"]:
             lines.append(f"the stand-in dropped {plural(state['duplicates'], 'event')} that it had already")
+        lines += [f"the stand-in warns: {count:,} x {what}" for what, count in state["warnings"].items()]
         if state["faults"]:
             faults = ", ".join(f"{count:,} x {kind}" for kind, count in state["faults"].items())
             lines.append(f"the stand-in failed on purpose: {faults}")
         return "\n".join(lines)
-
-
-def credentials() -> dict[str, dict[str, str]]:
-    """Per provider the credentials that the sandbox accepts; `KEY_2` is for the provider's second destination."""
-    second = {"batch": {"api_key_2": BATCH_SECOND_API_KEY}}
-    return {provider: {**values, **second.get(provider, {})} for provider, values in CREDENTIALS.items()}
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping as AbstractMapping
 from pathlib import Path
 from typing import Any, Literal
@@ -40,17 +41,15 @@ def read(
 
     `credentials`: with "optional", environment variables may be missing in the credentials of destinations (for
     commands that send nothing). `stand_ins` replace keys of destinations before anything else looks at them: base URLs
-    and required keys always, other credentials where the destination has them. `env`: default `os.environ`.
+    and required keys always, other credentials where the destination has them; a destination whose provider has none is
+    a problem. `env`: default `os.environ`.
     Raises `MappingError` with all problems, `UsageError` where there is no such file.
     """
     document = yaml.parse(str(path), raw := _bytes(path))
     environment = os.environ if env is None else env
     destinations = _destination_nodes(document)
-    for name, values in (stand_ins or {}).items():
-        if name in PROVIDERS:
-            of_provider = [node for node in destinations if _provider_name(node, environment) == name]
-            for number, node in enumerate(of_provider, 1):
-                _stand_in(node, PROVIDERS[name], values, number)
+    if stand_ins is not None:
+        _stand_in_all(document, destinations, stand_ins, environment)
     placeholders: list[Node] = []
     if credentials == "optional":
         placeholders = [value for node in destinations for value in _credentials(node, environment)]
@@ -86,6 +85,22 @@ def _credentials(node: Node, env: AbstractMapping[str, str]) -> list[Node]:
         return []
     keys = set(provider.settings.model_fields) - set(DestinationSettings.model_fields) | set(provider.secrets)
     return [value for key, (_, value) in node.members.items() if key in keys]
+
+
+def _stand_in_all(
+    document: Document, destinations: list[Node], stand_ins: StandIns, env: AbstractMapping[str, str]
+) -> None:
+    numbers: Counter[str] = Counter()
+    for node in destinations:
+        name = _provider_name(node, env)
+        if name in stand_ins and name in PROVIDERS:
+            numbers[name] += 1
+            _stand_in(node, PROVIDERS[name], stand_ins[name], numbers[name])
+        elif name in PROVIDERS:
+            # Left as it is, a rehearsal would send to the provider itself.
+            message = f"the sandbox has no stand-in for '{name}', only for {', '.join(stand_ins)}; "
+            message += "to rehearse with it, give it a `base_url` of your own and leave out --sandbox"
+            document.problem(node.get("provider") or node, message)
 
 
 def _stand_in(node: Node, provider: Provider, values: AbstractMapping[str, str], number: int) -> None:

@@ -9,8 +9,8 @@ misreading on one side is not repeated on the other. It runs as a process of its
 A provider is one file of pure logic (see `standin.StandIn`) and one line in `rehearsal.stand_ins`.
 """
 
-from loader.sandbox.credentials import BATCH_SECOND_API_KEY, CREDENTIALS
+from loader.sandbox.credentials import CREDENTIALS
 from loader.sandbox.rehearsal import Options
 from loader.sandbox.server import serve
 
-__all__ = ["BATCH_SECOND_API_KEY", "CREDENTIALS", "Options", "serve"]
+__all__ = ["CREDENTIALS", "Options", "serve"]

@@ -4,7 +4,7 @@
     GET  /_sandbox/received?provider=batch     accepted events, one JSON line each
     GET  /_sandbox/requests                    requests, one JSON line each
     POST /_sandbox/faults                      a JSON list of faults replaces all faults
-    POST /_sandbox/clock                       {"now": ISO 8601 or null}
+    POST /_sandbox/clock                       {"now": ISO 8601 or null} or {"advance": seconds}
     POST /_sandbox/reset                       forgets events, requests and faults
 
 A body that cannot be understood is answered 400 with `{"error": what}` and changes nothing.
@@ -21,6 +21,7 @@ import orjson
 from loader.sandbox.faults import from_json
 from loader.sandbox.rehearsal import Rehearsal
 from loader.sandbox.standin import Answer, json_answer
+from loader.sandbox.store import Clock
 
 PREFIX: Final = "/_sandbox/"
 Lines = Iterable[bytes]
@@ -39,7 +40,7 @@ def administer(rehearsal: Rehearsal, method: str, path: str, query: str, body: b
             case "POST", "faults":
                 rehearsal.set_faults([from_json(fault) for fault in _list(orjson.loads(body))])
             case "POST", "clock":
-                rehearsal.clock.set(_now(orjson.loads(body)))
+                _move(rehearsal.clock, orjson.loads(body))
             case "POST", "reset":
                 rehearsal.reset()
             case _:
@@ -63,8 +64,11 @@ def _list(content: object) -> list[object]:
     return content
 
 
-def _now(content: object) -> str | None:
-    now = content.get("now") if isinstance(content, dict) and content.keys() == {"now"} else 0
-    if now is not None and not isinstance(now, str):
-        raise ValueError('the body must be {"now": ISO 8601 or null}')
-    return now
+def _move(clock: Clock, content: object) -> None:
+    match content:
+        case {"now": str() | None as now, **rest} if not rest:
+            clock.set(now)
+        case {"advance": int() | float() as seconds, **rest} if not rest and not isinstance(seconds, bool):
+            clock.advance(seconds)
+        case _:
+            raise ValueError('the body must be {"now": ISO 8601 or null} or {"advance": seconds}')

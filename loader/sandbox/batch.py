@@ -2,23 +2,25 @@
 
 Choices, where the documents are silent: the body of an error is `{"code", "message"}`; a refused request stores
 nothing at all; `time` and `date(...)` values are UTC; keys that the documents do not know are refused; an empty
-`events` is a missing parameter; the same `id` twice in one request is a malformed one.
+`events` is a missing parameter; the same `id` twice in one request is a malformed one; the Custom User ID in the path
+of the single route is one percent-encoded segment, and `.` and `..` are no ids there, as RFC 3986 removes them.
 """
 
 from __future__ import annotations
 
 import re
-import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import unquote
 
 import orjson
 
-from loader.sandbox.credentials import BATCH_SECOND_API_KEY, CREDENTIALS
-from loader.sandbox.standin import Accepted, Answer, Request, exact_json, json_answer
+from loader.sandbox.credentials import CREDENTIALS
+from loader.sandbox.standin import Accepted, Answer, Request, exact_json, json_answer, with_retry_after
 
 # POST track events, Failure: code -> HTTP status and name.
 ERRORS: Final[dict[int, tuple[int, str]]] = {
@@ -43,11 +45,11 @@ MAX_ATTRIBUTES: Final = 15
 MAX_TEXT: Final = 64
 MAX_TAGS: Final = 10
 WINDOW: Final = timedelta(hours=24)
-PAUSE_SECONDS: Final = 5.0
+PAUSE: Final = timedelta(seconds=5)
 
-_API_KEYS: Final = (CREDENTIALS["batch"]["api_key"], BATCH_SECOND_API_KEY)
+_API_KEYS: Final = (CREDENTIALS["batch"]["api_key"], CREDENTIALS["batch"]["api_key_2"])
 _REST_KEY: Final = CREDENTIALS["batch"]["rest_api_key"]
-_BULK: Final = re.compile(r"/1\.0/([^/]+)/events/users")
+_ROUTE: Final = re.compile(r"/1\.0/([^/]+)/events/users(?:/([^/]+))?")
 _NAME: Final = re.compile(r"ue\.[a-z0-9_]{1,30}")
 _KEY: Final = re.compile(r"[a-z0-9_]{1,30}|date\([a-z0-9_]{1,30}\)")
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
@@ -64,7 +66,7 @@ class _RefusedError(Exception):
 
 
 class Batch:
-    """The bulk route of the Trigger Events API.
+    """The bulk and the single route of the Trigger Events API.
 
     In: `any_time` accepts events of any time; `strict_429` keeps answering 429 to an app until it was left
     alone for five seconds ("wait for at least 5 seconds before trying again").
@@ -76,7 +78,7 @@ class Batch:
     def __init__(self, *, any_time: bool = False, strict_429: bool = False) -> None:
         self._any_time = any_time
         self._strict_429 = strict_429
-        self._last_request: dict[str, float] = {}
+        self._last_request: dict[str, datetime] = {}
 
     def owns(self, path: str) -> bool:
         """In: a path. Out: whether it belongs to version 1.0 of the API."""
@@ -84,50 +86,64 @@ class Batch:
 
     def answer(self, request: Request, now: datetime) -> Answer:
         """In: a request, the clock. Out: 201 and a token with everything taken, or an error with nothing taken."""
-        if self._still_paused(request):
+        if self._still_paused(request, now):
             return _error(60, "wait for at least 5 seconds before trying again")
-        route = _BULK.fullmatch(request.path)
+        route = _ROUTE.fullmatch(request.path)
         if request.method != "POST" or route is None or route[1] not in _API_KEYS:
             return _error(20, f"no route for {request.method} {request.path}")
         if request.headers.get("x-authorization") != _REST_KEY:
             return _error(10, "the X-Authorization header does not hold a known REST API key")
         try:
-            users = orjson.loads(request.body)
+            content = orjson.loads(request.body)
         except orjson.JSONDecodeError as problem:
             return _error(32, str(problem))
         try:
-            events = self._check(users, now)
+            single = None if route[2] is None else _user_of_path(route[2])
+            events = self._check_bulk(content, now) if single is None else self._check_single(single, content, now)
         except _RefusedError as refused:
             return _error(refused.code, str(refused))
+        if any(request.refuses(index) for index in range(events)):
+            return _error(MALFORMED, "sandbox: refused by the partial fault")
         token = str(uuid.uuid4())
-        taken = Accepted(request.body, events, facts={"api_key": route[1], "token": token})
+        facts = {"api_key": route[1], "token": token}
+        taken = Accepted(request.body, events, facts=facts if single is None else {**facts, "user": single})
         return Answer(self.success, orjson.dumps({"token": token}), accepted=[taken])
 
-    def refuse(self, request: Request, status: int) -> Answer:
-        """In: a request and one of the documents' error statuses. Out: the error; nothing is taken."""
+    def refuse(self, request: Request, now: datetime, status: int) -> Answer:
+        """In: a request, the clock, one of the documents' error statuses or 201. Out: the error; nothing is taken."""
         if status == 429 and self._strict_429:
-            self._last_request[_app(request)] = time.monotonic()
-        return _error(_CODE_OF_STATUS[status], "sandbox: refused by a fault")
+            self._last_request[_app(request)] = now
+        error = _error(_CODE_OF_STATUS.get(status, 1), "sandbox: refused by a fault")
+        return with_retry_after(request, replace(error, status=status))
 
     def lines(self, number: int, accepted: Accepted) -> Iterator[bytes]:
         """In: a request's number and the body it brought. Out: one line per event, numbers as they were sent."""
-        for user in exact_json(accepted.raw):
+        content = exact_json(accepted.raw)
+        users = content if isinstance(content, list) else [{"id": accepted.facts["user"], **content}]
+        for user in users:
             for event in user["events"]:
                 line = {"provider": self.name, "request": number, **accepted.facts, "user": user["id"], "event": event}
                 yield orjson.dumps(line)
 
-    def _still_paused(self, request: Request) -> bool:
-        app, now = _app(request), time.monotonic()
+    def _still_paused(self, request: Request, now: datetime) -> bool:
+        app = _app(request)
         last = self._last_request.get(app)
         if last is None:
             return False
-        if now - last >= PAUSE_SECONDS:
+        if now - last >= PAUSE:
             del self._last_request[app]
             return False
         self._last_request[app] = now
         return True
 
-    def _check(self, users: Any, now: datetime) -> int:
+    def _check_single(self, user_id: str, content: Any, now: datetime) -> int:
+        """In: the id of the path, a parsed body. Out: the number of its events. Raises as `_check_bulk`."""
+        total = _check_fields("", content, ("events",))
+        _check_total(total)
+        _check_events("", content["events"], *self._window(now))
+        return total
+
+    def _check_bulk(self, users: Any, now: datetime) -> int:
         """In: a parsed body. Out: the number of its events. Raises _RefusedError at the first broken rule."""
         if type(users) is not list:
             raise _RefusedError(MALFORMED, "the body must be an array of users")
@@ -140,17 +156,28 @@ class Batch:
             ids.add(user["id"])
             if len(ids) == index:
                 raise _RefusedError(MALFORMED, f"[{index}].id is there for the second time")
-        if total > MAX_EVENTS:
-            raise _RefusedError(MALFORMED, f"{total} events, at most {MAX_EVENTS} are allowed in one call")
-        # ISO times of one format sort as text, so the window needs no arithmetic per event.
-        oldest, newest = ("", "~") if self._any_time else (_utc_text(now - WINDOW), _utc_text(now))
+        _check_total(total)
+        window = self._window(now)
         for index, user in enumerate(users):
-            for position, event in enumerate(user["events"]):
-                try:
-                    _check_event(event, oldest, newest)
-                except _RefusedError as refused:
-                    raise _RefusedError(refused.code, f"[{index}].events[{position}]{refused}") from None
+            _check_events(f"[{index}].", user["events"], *window)
         return total
+
+    def _window(self, now: datetime) -> tuple[str, str]:
+        # ISO times of one format sort as text, so the window needs no arithmetic per event.
+        return ("", "~") if self._any_time else (_utc_text(now - WINDOW), _utc_text(now))
+
+
+def _check_events(where: str, events: list[Any], oldest: str, newest: str) -> None:
+    for position, event in enumerate(events):
+        try:
+            _check_event(event, oldest, newest)
+        except _RefusedError as refused:
+            raise _RefusedError(refused.code, f"{where}events[{position}]{refused}") from None
+
+
+def _check_total(events: int) -> None:
+    if events > MAX_EVENTS:
+        raise _RefusedError(MALFORMED, f"{events} events, at most {MAX_EVENTS} are allowed in one call")
 
 
 def _utc_text(moment: datetime) -> str:
@@ -161,6 +188,19 @@ def _app(request: Request) -> str:
     return request.path.split("/")[2]
 
 
+def _user_of_path(segment: str) -> str:
+    """POST track events, Route. In: the last segment of the single route. Out: the Custom User ID."""
+    try:
+        user_id = unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        raise _RefusedError(MALFORMED, "the Custom User ID in the path must be UTF-8, percent-encoded") from None
+    if user_id in (".", ".."):
+        raise _RefusedError(20, f"a path ends before {user_id!r}")
+    if len(user_id) > MAX_ID:
+        raise _RefusedError(MALFORMED, f"the Custom User ID must have 1 to {MAX_ID} characters")
+    return user_id
+
+
 def _error(code: int, what: str) -> Answer:
     status, name = ERRORS[code]
     return json_answer(status, {"code": code, "message": f"{name}: {what}"})
@@ -169,17 +209,24 @@ def _error(code: int, what: str) -> Answer:
 def _check_user(index: int, user: Any) -> int:
     """POST track events, Bulk tracking. Out: the number of the user's events."""
     where = f"[{index}]"
-    if type(user) is not dict:
-        raise _RefusedError(MALFORMED, f"{where} must be an object")
-    for field in user:
-        if field not in _USER_FIELDS:
-            raise _RefusedError(MALFORMED, f"{where}.{field[:80]} is not a field of a user")
-    for field in _USER_FIELDS:
-        if field not in user:
-            raise _RefusedError(MISSING, f"{where}.{field} is required")
-    user_id, events = user["id"], user["events"]
+    events = _check_fields(where, user, _USER_FIELDS)
+    user_id = user["id"]
     if type(user_id) is not str or not 1 <= len(user_id) <= MAX_ID:
         raise _RefusedError(MALFORMED, f"{where}.id must be a string of 1 to {MAX_ID} characters")
+    return events
+
+
+def _check_fields(where: str, content: Any, fields: tuple[str, ...]) -> int:
+    """In: what holds `events` and exactly these fields. Out: the number of its events."""
+    if type(content) is not dict:
+        raise _RefusedError(MALFORMED, f"{where or 'the body'} must be an object")
+    for field in content:
+        if field not in fields:
+            raise _RefusedError(MALFORMED, f"{where}.{field[:80]} is not a field here")
+    for field in fields:
+        if field not in content:
+            raise _RefusedError(MISSING, f"{where}.{field} is required")
+    events = content["events"]
     if type(events) is not list:
         raise _RefusedError(MALFORMED, f"{where}.events must be an array")
     if not events:

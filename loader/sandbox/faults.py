@@ -5,6 +5,7 @@ A fault is written `KIND:key=value:...` on the command line and as an object in 
     429:first=3:retry_after=2      {"kind": "429", "first": 3, "retry_after": 2}
     lost_answer:p=0.2:seed=7       {"kind": "lost_answer", "probability": 0.2, "seed": 7}
     slow:at=1,4,9:seconds=0.5      {"kind": "slow", "at": [1, 4, 9], "seconds": 0.5}
+    partial:provider=bloomreach    {"kind": "partial", "provider": "bloomreach"}
 """
 
 from __future__ import annotations
@@ -14,23 +15,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from loader.sandbox.credentials import CREDENTIALS
+
 # What each kind does, in words; `server` and `rehearsal` do it.
 KINDS: Final[dict[str, str]] = {
     "400": "refuses the content with the provider's body; nothing is stored",
     "401": "refuses the credentials; nothing is stored",
     "403": "refuses the access; nothing is stored",
     "404": "knows no such route; nothing is stored",
-    "429": "asks to slow down (retry_after: seconds, as a header); nothing is stored",
+    "429": "asks to slow down (retry_after: seconds, Appizer: in the body, else a header); nothing is stored",
     "500": "the provider's error; nothing is stored",
     "503": "the provider's maintenance; nothing is stored",
     "502_html": "a gateway's page; nothing is stored",
     "html_200": "the status of success with a page of HTML; nothing is stored",
+    "false_200": "the status of success with a body that says failure; nothing is stored",
     "reset_before": "the connection is reset after the request's head; nothing is stored",
     "lost_answer": "stored, then the connection is closed without a byte of answer",
     "truncated": "stored, then the head and half of the answer's body, then closed",
     "never": "stored, then silence until the client closes",
     "slow": "waits (seconds: default 1), then answers as usual",
-    "partial": "Bloomreach: each command fails with a probability (share: default 0.5)",
+    "partial": "events are refused with a probability (share: default 0.5), alone or with their request",
+    "short": "Appizer: one event less than was sent is stored and counted in processed_count",
 }
 
 _NUMBERS: Final = {
@@ -50,7 +55,7 @@ class FaultError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault. Of `probability`, `first` and `at` all that are given must hold; none given means every request.
+    """One fault. Of `probability`, `first`, `at` and `provider` all that are given must hold; none: every request.
 
     `first` counts the requests since the faults were set; `at` holds the server's own request numbers, from 1.
     """
@@ -59,6 +64,7 @@ class Fault:
     probability: float | None = None
     first: int | None = None
     at: frozenset[int] | None = None
+    provider: str | None = None
     seed: int = 1
     retry_after: float | None = None
     seconds: float = 1.0
@@ -66,7 +72,7 @@ class Fault:
 
     def hits(self, number: int, count: int, provider: str) -> bool:
         """In: the request's number, its number since the faults were set, its provider. Out: whether it is hit."""
-        if self.kind == "partial" and provider != "bloomreach":
+        if self.provider not in (None, provider) or (self.kind == "short" and provider != "appizer"):
             return False
         if self.first is not None and count > self.first:
             return False
@@ -106,7 +112,10 @@ def from_text(text: str) -> Fault:
         if not equals:
             raise FaultError(f"{text!r}: {pair!r} is not written key=value")
         try:
-            content[key] = [int(number) for number in value.split(",")] if key == "at" else float(value)
+            if key == "at":
+                content[key] = [int(number) for number in value.split(",")]
+            else:
+                content[key] = value if key == "provider" else float(value)
         except ValueError:
             raise FaultError(f"{text!r}: {value!r} is not a number") from None
     return from_json(content)
@@ -121,6 +130,9 @@ def from_json(content: Any) -> Fault:
     if kind not in KINDS:
         raise FaultError(f"unknown fault {kind!r}; there are: {', '.join(KINDS)}")
     numbers: dict[str, Any] = {}
+    provider = values.pop("provider", None)
+    if provider is not None and (not isinstance(provider, str) or provider not in CREDENTIALS):
+        raise FaultError(f"{kind}: unknown provider {provider!r}; there are: {', '.join(CREDENTIALS)}")
     for key, value in values.items():
         if key == "at" and isinstance(value, list) and all(type(number) is int for number in value):
             numbers[key] = frozenset(value)
@@ -129,7 +141,7 @@ def from_json(content: Any) -> Fault:
         elif key == "at" or key in _NUMBERS:
             raise FaultError(f"{kind}: {key} cannot be {value!r}")
         else:
-            raise FaultError(f"{kind}: unknown key {key!r}; there are: p, at, {', '.join(_NUMBERS)}")
+            raise FaultError(f"{kind}: unknown key {key!r}; there are: p, at, provider, {', '.join(_NUMBERS)}")
     if numbers.get("probability", 0) > 1 or numbers.get("share", 0) > 1:
         raise FaultError(f"{kind}: a probability is a number from 0 to 1")
-    return Fault(kind, **numbers)
+    return Fault(kind, provider=provider, **numbers)

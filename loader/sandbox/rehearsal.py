@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
+from loader.sandbox.appizer import Appizer
 from loader.sandbox.batch import Batch
-from loader.sandbox.bloomreach import Bloomreach
+from loader.sandbox.bloomreach import Bloomreach, ErrorForm
 from loader.sandbox.faults import Fault, Faults
+from loader.sandbox.pushengage import PushEngage
 from loader.sandbox.standin import Answer, Request, StandIn, json_answer
 from loader.sandbox.store import Clock, Store, Visit
 
@@ -27,6 +29,8 @@ class Options:
     clock: str | None = None
     batch_any_time: bool = False
     batch_strict_429: bool = False
+    appizer_unlimited: bool = False
+    bloomreach_errors: ErrorForm = "documented"
     bloomreach_empty_properties: bool = False
     shuffle_results: bool = False
 
@@ -34,8 +38,14 @@ class Options:
 def stand_ins(options: Options) -> tuple[StandIn, ...]:
     """The list of all stand-ins. In: the switches. Out: the stand-ins, having received nothing."""
     return (
+        Appizer(unlimited=options.appizer_unlimited),
         Batch(any_time=options.batch_any_time, strict_429=options.batch_strict_429),
-        Bloomreach(shuffle_results=options.shuffle_results, empty_properties=options.bloomreach_empty_properties),
+        Bloomreach(
+            shuffle_results=options.shuffle_results,
+            empty_properties=options.bloomreach_empty_properties,
+            errors=options.bloomreach_errors,
+        ),
+        PushEngage(),
     )
 
 
@@ -75,9 +85,8 @@ class Rehearsal:
             return Answer(502, _PAGE, "text/html")
         if visit.kind == "html_200":
             return Answer(visit.stand_in.success, _PAGE, "text/html")
-        if not visit.kind.isdigit():
-            return visit.stand_in.answer(request, self.clock.now())
-        refusal = visit.stand_in.refuse(request, int(visit.kind))
-        if visit.fault is None or visit.fault.retry_after is None:
-            return refusal
-        return replace(refusal, headers={"Retry-After": f"{visit.fault.retry_after:g}"})
+        if visit.kind == "false_200":
+            return visit.stand_in.refuse(request, self.clock.now(), visit.stand_in.success)
+        if visit.kind.isdigit():
+            return visit.stand_in.refuse(request, self.clock.now(), int(visit.kind))
+        return visit.stand_in.answer(request, self.clock.now())

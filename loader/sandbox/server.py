@@ -20,9 +20,10 @@ import h11
 import orjson
 
 from loader.sandbox.admin import PREFIX, administer
+from loader.sandbox.bloomreach import ErrorForm
 from loader.sandbox.faults import Fault, from_text
 from loader.sandbox.rehearsal import Options, Rehearsal
-from loader.sandbox.standin import Answer, Request, json_answer
+from loader.sandbox.standin import Answer, json_answer
 
 MAX_BODY: Final = 64 * 1024 * 1024
 _READ: Final = 256 * 1024
@@ -40,6 +41,8 @@ def serve(
     clock: str | None = None,
     batch_time: Literal["strict", "any"] = "strict",
     batch_strict_429: bool = False,
+    appizer_unlimited: bool = False,
+    bloomreach_errors: ErrorForm = "documented",
     bloomreach_empty_properties: bool = False,
     shuffle_results: bool = False,
 ) -> None:
@@ -55,6 +58,8 @@ def serve(
         clock=clock,
         batch_any_time=batch_time == "any",
         batch_strict_429=batch_strict_429,
+        appizer_unlimited=appizer_unlimited,
+        bloomreach_errors=bloomreach_errors,
         bloomreach_empty_properties=bloomreach_empty_properties,
         shuffle_results=shuffle_results,
     )
@@ -157,7 +162,7 @@ class _Connection:
             if visit.fault is not None and visit.kind == "slow":
                 await asyncio.sleep(visit.fault.seconds)
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-            answer = self._rehearsal.answer(visit, Request(visit.number, method, path, headers, body, visit.refuses))
+            answer = self._rehearsal.answer(visit, visit.request(method, path, headers, body))
             store.take(visit, answer.accepted)
             if visit.kind == "lost_answer":
                 return False

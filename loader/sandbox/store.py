@@ -4,32 +4,46 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
 
 from loader.sandbox.faults import Fault
-from loader.sandbox.standin import Accepted, StandIn
+from loader.sandbox.standin import Accepted, Request, StandIn, refuses_nothing
 
 
 class Clock:
     """The time of day for the providers' rules: the real one, or one that stands still where it was set."""
 
     def __init__(self, now: str | None = None) -> None:
-        self._fixed: datetime | None = None
         self.set(now)
 
     def now(self) -> datetime:
         """Out: the time, in UTC."""
-        return self._fixed or datetime.now(UTC)
+        return (self._fixed or datetime.now(UTC)) + self._moved
 
     def set(self, now: str | None) -> None:
         """In: ISO 8601, UTC where it names no zone, or None for the real time. Raises ValueError."""
         moment = None if now is None else datetime.fromisoformat(now)
         self._fixed = moment and (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+        self._moved = timedelta()
+
+    def advance(self, seconds: float) -> None:
+        """In: by how much to move the clock, back where it is negative; the real time goes on from there.
+
+        Raises ValueError where no calendar has such a time.
+        """
+        moved = self._moved
+        try:
+            self._moved += timedelta(seconds=seconds)
+            self.now()
+        except (OverflowError, ValueError):
+            self._moved = moved
+            raise ValueError(f"the clock cannot be moved by {seconds} seconds") from None
 
 
 @dataclass(slots=True, eq=False)
@@ -55,9 +69,15 @@ class Visit:
         """Out: the kind of its fault, or nothing."""
         return "" if self.fault is None else self.fault.kind
 
-    def refuses(self, index: int) -> bool:
-        """In: the index of an item of the request. Out: whether the `partial` fault refuses it."""
-        return self.fault is not None and self.kind == "partial" and self.fault.refuses(self.number, index)
+    def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Request:
+        """In: the request, complete. Out: the same with what its fault asks for."""
+        fault = self.fault
+        if fault is None:
+            return Request(self.number, method, path, headers, body)
+        refuses = partial(fault.refuses, self.number) if fault.kind == "partial" else refuses_nothing
+        return Request(
+            self.number, method, path, headers, body, refuses, fault.kind == "short", fault.retry_after
+        )  # fmt: skip
 
     def line(self) -> bytes:
         """Out: the visit as a line of `/_sandbox/requests`."""
@@ -128,6 +148,7 @@ class Store:
             "answers": dict(self._answers),
             "events": {provider: events[provider] for provider in self._providers},
             "duplicates": self._duplicates,
+            "warnings": dict(Counter(item.warning for _, item in self._taken if item.warning)),
             "faults": dict(Counter(visit.kind for visit in self.visits if visit.kind)),
             "max_in_flight": self._max_in_flight,
         }

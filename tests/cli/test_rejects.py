@@ -180,7 +180,7 @@ def test_types_of_a_database_survive_in_parquet(project: QuickProject, stand_in:
 def test_events_that_a_provider_refused_are_found_with_their_rows(
     project: QuickProject, stand_in: RunningSandbox
 ) -> None:
-    stand_in.faults([{"kind": "partial", "share": 1.0}])
+    stand_in.faults([{"kind": "partial", "share": 1.0, "provider": "bloomreach"}])
     project.csv([HEADER, ROWS[0], ROWS[5]])
     mapping = simple_mapping(credentials("bloomreach", stand_in.url), credentials("batch", stand_in.url))
     path = str(project.mapping(mapping))

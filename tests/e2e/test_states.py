@@ -152,7 +152,7 @@ def test_the_limit_of_rejections_is_one_for_the_run(project: Project, stand_in: 
     project.csv(numbered(1000, users=500))
     bloomreach = {**credentials("bloomreach", stand_in.url), "concurrency": 1}
     project.mapping(simple_mapping(bloomreach, batch(stand_in, chunk=5, concurrency=1)))
-    stand_in.faults([{"kind": "partial", "share": 1.0}, {"kind": "slow", "seconds": 0.1}])
+    stand_in.faults([{"kind": "partial", "share": 1.0, "provider": "bloomreach"}, {"kind": "slow", "seconds": 0.1}])
     ended = project.run("--max-rejected", "20")
     assert (ended.code, ended.json["status"]) == (4, "stopped")
     assert ended.destination("ios")["pending"] > 800

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from loader.mapping import Mapping, read
 from loader.settings import CsvSettings, JsonlSettings, ParquetSettings, SqlSettings
-from tests.mapping.support import BATCH, BLOOMREACH, SOURCE, loaded, write
+from tests.mapping.support import BATCH, BLOOMREACH, SOURCE, loaded, problems, write
 
 EVENT = "event: {user: u, name: n}\n"
 
@@ -51,6 +51,12 @@ def test_stand_ins_replace_credentials_before_the_environment(tmp_path: Path) ->
     assert ios["base_url"] == android["base_url"] == "http://127.0.0.1:1"
     assert bloomreach["api_token"].get_secret_value() == "t"
     assert bloomreach["api_secret"] is None
+
+
+def test_a_provider_without_a_stand_in_is_a_problem(tmp_path: Path) -> None:
+    text = SOURCE + EVENT + BATCH + BLOOMREACH.partition("\n")[2]
+    (problem,) = problems(write(tmp_path, text), stand_ins={"batch": STAND_INS["batch"]})
+    assert problem.startswith("5:16: the sandbox has no stand-in for 'bloomreach', only for batch; to rehearse ")
 
 
 # The whole

@@ -12,9 +12,17 @@ from tests.support.sandbox import RunningSandbox
 
 NOW = "2012-08-12T23:00:00"
 BULK = "/1.0/sandbox-api-key/events/users"
-COMMANDS = "/track/v2/projects/sandbox-project/batch"
+SINGLE = f"{BULK}/vincent"
+PROJECT = "/track/v2/projects/sandbox-project"
+COMMANDS = f"{PROJECT}/batch"
+EVENTS = f"{PROJECT}/customers/events"
+CUSTOMERS = f"{PROJECT}/customers"
+APPIZER = "/v1/events/batch"
+PUSHENGAGE = "/api/v1/events"
 REST_KEY = {"X-Authorization": CREDENTIALS["batch"]["rest_api_key"]}
 TOKEN = {"Authorization": f"Token {CREDENTIALS['bloomreach']['api_token']}"}
+BEARER = {"Authorization": f"Bearer {CREDENTIALS['appizer']['api_key']}"}
+API_KEY = {"Api-Key": CREDENTIALS["pushengage"]["api_key"]}
 
 # Batch, POST - Track events, Bulk tracking: the example as it is printed.
 BATCH_EXAMPLE = """[
@@ -107,6 +115,43 @@ def post_batch(running: RunningSandbox, body: Any, path: str = BULK) -> httpx.Re
 
 def post_bloomreach(running: RunningSandbox, body: Any) -> httpx.Response:
     return post(running, COMMANDS, body, TOKEN)
+
+
+def post_appizer(running: RunningSandbox, body: Any) -> httpx.Response:
+    return post(running, APPIZER, body, BEARER)
+
+
+def post_pushengage(running: RunningSandbox, body: Any) -> httpx.Response:
+    return post(running, PUSHENGAGE, body, API_KEY)
+
+
+def appizer_events(count: int = 1, **fields: Any) -> dict[str, Any]:
+    """In: fields of each event, in addition to the required ones. Out: a body of Appizer."""
+    return {"events": [{"event_name": f"e{number}", "user_id": "u", **fields} for number in range(count)]}
+
+
+def push_event(**fields: Any) -> dict[str, Any]:
+    """In: fields that differ from those of a good event. Out: a body of PushEngage."""
+    return {"event_name": "add_to_cart", "profile_id": "p"} | fields
+
+
+ROUTES = [
+    "batch bulk", "batch single", "appizer", "bloomreach batch", "bloomreach events", "bloomreach customers",
+    "pushengage",
+]  # fmt: skip
+
+
+def good_request(route: str) -> tuple[str, Any, dict[str, str]]:
+    """In: one of `ROUTES`. Out: its path, a body with one good event or customer, its headers."""
+    return {
+        "batch bulk": (BULK, users(), REST_KEY),
+        "batch single": (SINGLE, {"events": users()[0]["events"]}, REST_KEY),
+        "appizer": (APPIZER, appizer_events(), BEARER),
+        "bloomreach batch": (COMMANDS, {"commands": [command()]}, TOKEN),
+        "bloomreach events": (EVENTS, command()["data"], TOKEN),
+        "bloomreach customers": (CUSTOMERS, {"customer_ids": {"registered": "a"}, "properties": {"n": 1}}, TOKEN),
+        "pushengage": (PUSHENGAGE, push_event(), API_KEY),
+    }[route]
 
 
 def users(**fields: Any) -> list[dict[str, Any]]:

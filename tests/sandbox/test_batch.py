@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.sandbox.calls import BATCH_EXAMPLE, BULK, NOW, REST_KEY, post, post_batch, users
+from tests.sandbox.calls import BATCH_EXAMPLE, BULK, NOW, REST_KEY, SINGLE, post, post_batch, users
 from tests.support.sandbox import RunningSandbox, sandbox
 
 
@@ -40,6 +39,16 @@ def test_the_documents_example_is_taken_and_its_token_is_a_uuid() -> None:
 def test_the_documents_example_is_too_old_for_the_real_clock(running: RunningSandbox) -> None:
     running.clock(None)
     assert_refused(post_batch(running, BATCH_EXAMPLE), 400, 31, "MALFORMED_PARAMETER")
+
+
+def test_the_24_hours_move_with_the_clock(running: RunningSandbox) -> None:
+    for path, body in ((BULK, users(time=NOW)), (SINGLE, {"events": users(time=NOW)[0]["events"]})):
+        running.clock("2012-08-12T22:59:59")
+        statuses = [post_batch(running, body, path).status_code]
+        for seconds in (1, 24 * 3600, 1):
+            running.advance(seconds)
+            statuses.append(post_batch(running, body, path).status_code)
+        assert statuses == [400, 201, 201, 400]
 
 
 def test_any_time_is_taken_with_the_switch() -> None:
@@ -123,6 +132,88 @@ def test_one_bad_event_refuses_the_whole_request(running: RunningSandbox, fields
 EVENT = {"name": "ue.bought"}
 
 
+# Batch, POST - Track events, Single upload: the example as it is printed, but for the line breaks.
+SINGLE_EXAMPLE = """{"events": [{"name": "ue.added_to_cart", "time": "2012-08-12T22:30:05", "label": "shoes",
+"attributes": {"id": "00-00-xxx-xxx", "sub_category": "boots", "date(promo_ends)": "2021-08-12T22:30:05"},
+"tags": ["private-sales", "summer-discount"]}]}"""
+
+
+def test_the_documents_example_of_a_single_upload_is_taken(running: RunningSandbox) -> None:
+    answer = post_batch(running, SINGLE_EXAMPLE, SINGLE)
+    assert (answer.status_code, list(answer.json())) == (201, ["token"])
+    (line,) = running.received("batch")
+    assert line == {
+        "provider": "batch", "request": 1, "api_key": "sandbox-api-key", "token": answer.json()["token"],
+        "user": "vincent", "event": json.loads(SINGLE_EXAMPLE)["events"][0],
+    }  # fmt: skip
+
+
+def post_single(running: RunningSandbox, segment: str, body: Any) -> httpx.Response:
+    """Post to the single route with this last segment of the path, as it is written."""
+    target = f"{BULK}/{segment}".encode()
+    with httpx.Client(verify=False) as client:
+        return client.post(running.url, json=body, headers=REST_KEY, extensions={"target": target})
+
+
+@pytest.mark.parametrize(
+    ("segment", "user"),
+    [
+        ("a%2Fb%3Fc%23d", "a/b?c#d"),
+        ("%C3%A9%20%2B+", "é ++"),
+        ("%25C3", "%C3"),
+        ("a;b=c,d:e@f!$&'()*", "a;b=c,d:e@f!$&'()*"),
+        ("00123", "00123"),
+        ("...", "..."),
+        ("i" * 1024, "i" * 1024),
+    ],
+)
+def test_the_id_in_the_path_is_one_percent_encoded_segment(running: RunningSandbox, segment: str, user: str) -> None:
+    assert post_single(running, segment, {"events": [EVENT]}).status_code == 201
+    assert [line["user"] for line in running.received()] == [user]
+
+
+@pytest.mark.parametrize(
+    ("segment", "code"),
+    [(".", 20), ("..", 20), ("%2E", 20), ("%2e%2e", 20), ("", 20), ("a/b", 20), ("%FF", 31), ("i" * 1025, 31)],
+)
+def test_what_is_no_id_in_the_path_is_refused(running: RunningSandbox, segment: str, code: int) -> None:
+    assert post_single(running, segment, {"events": [EVENT]}).json()["code"] == code
+    assert running.received() == []
+
+
+@pytest.mark.parametrize("fields", BAD)
+def test_the_rules_of_an_event_hold_on_the_single_route(running: RunningSandbox, fields: dict[str, Any]) -> None:
+    answer = post_batch(running, {"events": [EVENT, {**EVENT, **fields}]}, SINGLE)
+    assert_refused(answer, 400, 31, "MALFORMED_PARAMETER")
+    assert "PARAMETER: events[1]" in answer.json()["message"]
+    assert running.received("batch") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "name"),
+    [
+        ("{", 32, "MALFORMED_JSON_BODY"),
+        ([{"id": "vincent", "events": [EVENT]}], 31, "MALFORMED_PARAMETER"),
+        ({}, 30, "MISSING_PARAMETER"),
+        ({"events": []}, 30, "MISSING_PARAMETER"),
+        ({"events": EVENT}, 31, "MALFORMED_PARAMETER"),
+        ({"events": [{}]}, 30, "MISSING_PARAMETER"),
+        ({"id": "vincent", "events": [EVENT]}, 31, "MALFORMED_PARAMETER"),
+        ({"events": [EVENT] * 1001}, 31, "MALFORMED_PARAMETER"),
+    ],
+)
+def test_a_single_upload_of_the_wrong_shape_is_refused(
+    running: RunningSandbox, body: Any, code: int, name: str
+) -> None:
+    assert_refused(post_batch(running, body, SINGLE), 400, code, name)
+    assert running.received() == []
+
+
+def test_1000_events_of_one_user_are_allowed(running: RunningSandbox) -> None:
+    assert post_batch(running, {"events": [EVENT] * 1000}, SINGLE).status_code == 201
+    assert running.state()["events"]["batch"] == 1000
+
+
 @pytest.mark.parametrize(
     ("body", "code", "name"),
     [
@@ -150,7 +241,7 @@ EVENT = {"name": "ue.bought"}
 )
 def test_a_body_of_the_wrong_shape_is_refused(running: RunningSandbox, body: Any, code: int, name: str) -> None:
     assert_refused(post_batch(running, body), 400, code, name)
-    assert running.state()["events"] == {"batch": 0, "bloomreach": 0}
+    assert running.received() == []
 
 
 def test_a_user_id_may_have_1024_characters(running: RunningSandbox) -> None:
@@ -167,7 +258,8 @@ def test_1000_events_are_counted_over_all_users(running: RunningSandbox) -> None
 
 def test_a_wrong_or_missing_rest_key_is_refused(running: RunningSandbox) -> None:
     for headers in ({}, {"X-Authorization": "wrong"}, {"X-Authorization": "Bearer sandbox-rest-key"}):
-        assert_refused(post(running, BULK, users(), headers), 401, 10, "AUTHENTICATION_INVALID")
+        for path, body in ((BULK, users()), (SINGLE, {"events": [EVENT]})):
+            assert_refused(post(running, path, body, headers), 401, 10, "AUTHENTICATION_INVALID")
 
 
 @pytest.mark.parametrize(
@@ -197,26 +289,17 @@ def test_numbers_keep_their_digits(running: RunningSandbox) -> None:
     assert numbers.replace(" ", "") in line
 
 
-def test_a_429_lasts_until_the_app_was_left_alone_for_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    from loader.sandbox.batch import Batch  # the rule alone, so that the test need not wait for it
-    from loader.sandbox.standin import Request
-    from loader.sandbox.store import Clock
-
-    seconds = [100.0]
-    monkeypatch.setattr("loader.sandbox.batch.time", SimpleNamespace(monotonic=lambda: seconds[0]))
-    batch, now = Batch(strict_429=True), Clock(NOW).now()
-    body = json.dumps(users()).encode()
-    request = Request(1, "POST", BULK, {"x-authorization": "sandbox-rest-key"}, body)
-    other_app = Request(1, "POST", BULK.replace("-key", "-key-2"), {"x-authorization": "sandbox-rest-key"}, body)
-
-    assert batch.answer(request, now).status == 201
-    assert batch.refuse(request, 429).status == 429
-    for seconds[0] in (104.9, 109.8):
-        refused = batch.answer(request, now)
-        assert (refused.status, json.loads(refused.body)["code"], refused.accepted) == (429, 60, ())
-    assert batch.answer(other_app, now).status == 201
-    seconds[0] = 114.8
-    assert batch.answer(request, now).status == 201
+def test_a_429_lasts_until_the_app_was_left_alone_for_five_seconds() -> None:
+    second_app = BULK.replace("-key", "-key-2")
+    with sandbox("--clock", NOW, "--batch-strict-429", "--fault", "429:at=2") as running:
+        assert [post_batch(running, users()).status_code for _ in range(2)] == [201, 429]
+        for _ in range(2):
+            running.advance(4.9)
+            assert_refused(post_batch(running, users()), 429, 60, "TOO_MANY_REQUESTS")
+        assert post_batch(running, users(), second_app).status_code == 201
+        running.advance(5)
+        assert post_batch(running, users()).status_code == 201
+        assert running.state()["events"]["batch"] == 3
 
 
 def test_the_strict_429_is_a_switch() -> None:

@@ -9,7 +9,19 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.sandbox.calls import BLOOMREACH_EXAMPLE, COMMANDS, TOKEN, command, post, post_bloomreach, result_of
+from loader.sandbox.bloomreach import MILLISECONDS
+from tests.sandbox.calls import (
+    BLOOMREACH_EXAMPLE,
+    COMMANDS,
+    CUSTOMERS,
+    EVENTS,
+    PROJECT,
+    TOKEN,
+    command,
+    post,
+    post_bloomreach,
+    result_of,
+)
 from tests.support.sandbox import RunningSandbox, sandbox
 
 
@@ -33,7 +45,7 @@ def test_the_documents_example_is_taken(running: RunningSandbox) -> None:
     assert running.received("bloomreach") == [
         {"provider": "bloomreach", "request": 1, "duplicate": False, "command": sent} for sent in commands[1:]
     ]
-    assert running.state()["events"] == {"batch": 0, "bloomreach": 2}
+    assert running.state()["events"]["bloomreach"] == 2
 
 
 def test_failed_commands_look_as_in_the_documents_example(running: RunningSandbox) -> None:
@@ -51,9 +63,19 @@ def test_failed_commands_look_as_in_the_documents_example(running: RunningSandbo
     assert len(running.received("bloomreach")) == 1
 
 
+# A good body for each route.
+BODIES: dict[str, Any] = {
+    COMMANDS: {"commands": [command()]},
+    EVENTS: command()["data"],
+    CUSTOMERS: {"customer_ids": {"registered": "a"}, "properties": {"n": 1}},
+}
+
+
+@pytest.mark.parametrize("path", BODIES)
 @pytest.mark.parametrize("headers", [TOKEN, basic("sandbox-key-id:sandbox-secret")])
-def test_both_kinds_of_access_are_accepted(running: RunningSandbox, headers: dict[str, str]) -> None:
-    assert post(running, COMMANDS, {"commands": [command()]}, headers).status_code == 200
+def test_both_kinds_of_access_are_accepted(running: RunningSandbox, headers: dict[str, str], path: str) -> None:
+    assert post(running, path, BODIES[path], headers).json()["success"] is True
+    assert len(running.received()) == 1
 
 
 @pytest.mark.parametrize(
@@ -70,13 +92,15 @@ def test_both_kinds_of_access_are_accepted(running: RunningSandbox, headers: dic
     ],
 )
 def test_wrong_access_is_refused(running: RunningSandbox, headers: dict[str, str], status: int, error: str) -> None:
-    answer = post(running, COMMANDS, {"commands": [command()]}, headers)
-    assert (answer.status_code, answer.json()) == (status, {"success": False, "error": error})
+    for path, body in BODIES.items():
+        answer = post(running, path, body, headers)
+        assert (answer.status_code, answer.json()) == (status, {"success": False, "error": error})
     assert running.received() == []
 
 
-def test_a_wrong_project_is_refused(running: RunningSandbox) -> None:
-    answer = post(running, "/track/v2/projects/other/batch", {"commands": [command()]}, TOKEN)
+@pytest.mark.parametrize("path", BODIES)
+def test_a_wrong_project_is_refused(running: RunningSandbox, path: str) -> None:
+    answer = post(running, path.replace("sandbox-project", "other"), BODIES[path], TOKEN)
     assert (answer.status_code, answer.json()) == (400, {"success": False, "error": "Invalid project id"})
 
 
@@ -126,7 +150,9 @@ def test_the_content_type_is_required(running: RunningSandbox) -> None:
     [
         command(customer_ids={"registered": "", "cookie": "abc"}),
         command(customer_ids={"registered": 5}),
+        command(customer_ids={"loyalty_card": "0012", "crm": 5}),
         command(timestamp=-1.5),
+        command(timestamp=None),
         command(timestamp="1344812400.25"),
         command(timestamp="2012-08-12T23:00:00Z"),
         command(timestamp="2012-08-12T23:00:00.123456"),
@@ -162,12 +188,12 @@ def test_what_the_documents_allow_is_taken(running: RunningSandbox, one: dict[st
         command(customer_ids={"registered": "undefined"}),
         command(event_type=""),
         command(event_type=5),
-        command(timestamp=None),
         command(timestamp=True),
         command(timestamp="yesterday"),
         command(timestamp="2012-13-12T23:00:00"),
         command(timestamp="2012-08-12T23:00:00+02:00"),
         command(properties={}),
+        command(properties=None),
         command(properties=[]),
         {"name": "customers", "data": {"customer_ids": {"registered": "a"}}},
         {"name": "customers", "data": {"properties": {"a": 1}}},
@@ -183,12 +209,115 @@ def test_a_bad_command_fails_alone(running: RunningSandbox, one: dict[str, Any])
     assert [line["command"] for line in running.received("bloomreach")] == [command()]
 
 
+def alone(running: RunningSandbox, one: dict[str, Any]) -> dict[str, Any]:
+    """In: a command. Out: the answer to its `data`, sent alone by the route of that name."""
+    answer = post(running, f"{PROJECT}/{one['name']}", one["data"], TOKEN)
+    assert answer.status_code == 200, answer.text
+    content: dict[str, Any] = answer.json()
+    return content
+
+
+UPDATE: dict[str, Any] = {
+    "name": "customers",
+    "data": {"customer_ids": {"cookie": "a"}, "properties": {"a": 1}, "update_timestamp": 5},
+}
+
+
+@pytest.mark.parametrize("one", [command(customer_ids={"registered": "a", "cookie": "b"}), UPDATE])
+def test_what_is_sent_alone_is_received_as_its_command(running: RunningSandbox, one: dict[str, Any]) -> None:
+    assert alone(running, one) == {"errors": [], "success": True}
+    assert running.received("bloomreach") == [
+        {"provider": "bloomreach", "request": 1, "duplicate": False, "command": one}
+    ]
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        command(customer_ids={}),
+        command(customer_ids={"registered": "undefined"}),
+        command(event_type=None),
+        command(timestamp="12.08.2012"),
+        command(properties={}),
+        command(properties={"v": "x" * 16 * 1024}),
+        UPDATE | {"data": UPDATE["data"] | {"properties": None}},
+        UPDATE | {"data": UPDATE["data"] | {"update_timestamp": "5"}},
+    ],
+)
+def test_wrong_content_sent_alone_is_a_200_that_says_failure(running: RunningSandbox, one: dict[str, Any]) -> None:
+    answer = alone(running, one)
+    assert answer.keys() == {"success", "errors"}
+    assert answer["success"] is False
+    assert isinstance(answer["errors"], str)
+    assert running.received() == []
+
+
+@pytest.mark.parametrize("path", [EVENTS, CUSTOMERS])
+def test_what_is_not_json_sent_alone_is_refused(running: RunningSandbox, path: str) -> None:
+    for body in ("{", "[]", "5", b'{"a": "\xff"}', '{"properties": ' + "[" * 500 + "]" * 500 + "}"):
+        assert post(running, path, body, TOKEN).json()["message"] == "Invalid JSON"
+    assert post(running, path, BODIES[path], TOKEN | {"Content-Type": "text/plain"}).status_code == 400
+    assert httpx.get(running.url + path, headers=TOKEN).status_code == 404
+
+
+def test_an_event_alone_must_be_less_than_800_kb(running: RunningSandbox) -> None:
+    data = command(properties={f"p{n}": "x" * 16000 for n in range(52)})["data"]
+    size = len(json.dumps(data, separators=(",", ":")))
+    data["properties"]["p0"] = "x" * (16000 - (size - 800 * 1024) - 1)
+    assert alone(running, {"name": "customers/events", "data": data})["success"] is True
+    data["properties"]["p0"] += "x"
+    assert alone(running, {"name": "customers/events", "data": data})["success"] is False
+
+
+@pytest.mark.parametrize(
+    ("form", "of_one", "of_batch"),
+    [("documented", str, list), ("text", str, str), ("list", list, list), ("object", dict, dict)],
+)
+def test_errors_come_as_text_list_or_object(form: str, of_one: type, of_batch: type) -> None:
+    bad = command(customer_ids={}, event_type=5)
+    with sandbox("--bloomreach-errors", form) as running:
+        both = [alone(running, bad)["errors"], result_of(running, bad)["errors"]]
+        assert [type(errors) for errors in both] == [of_one, of_batch]
+        assert all("At least one id should be specified." in json.dumps(errors) for errors in both)
+        assert all("Field 'event_type' must be a string." in json.dumps(errors) for errors in both)
+
+
+def test_the_time_is_told(running: RunningSandbox) -> None:
+    answer = httpx.get(f"{running.url}{PROJECT}/system/time", headers=TOKEN)
+    assert (answer.status_code, answer.json()) == (200, {"errors": [], "success": True, "time": 1344812400.0})
+
+
+@pytest.mark.parametrize("timestamp", [1344812400000, "1344812400001", 1e11 + 1])
+def test_milliseconds_are_taken_in_silence_and_kept_with_a_warning(running: RunningSandbox, timestamp: Any) -> None:
+    assert result_of(running, command(timestamp=timestamp)) == {"success": True}
+    assert alone(running, command(timestamp=timestamp, event_type="other"))["success"] is True
+    assert [line["warning"] for line in running.received()] == [MILLISECONDS] * 2
+    assert running.state()["warnings"] == {MILLISECONDS: 2}
+
+
+def test_a_time_in_seconds_brings_no_warning(running: RunningSandbox) -> None:
+    for timestamp in (1344812400, 1344812400.123456, "1344812400", "2012-08-12T23:00:00Z", 100_000_000_000, None):
+        result_of(running, command(timestamp=timestamp))
+    assert running.state()["warnings"] == {}
+
+
+def test_a_duplicate_is_one_by_whatever_route_it_comes(running: RunningSandbox) -> None:
+    for one in (command(timestamp=1.5), command(timestamp=2.5)):
+        assert alone(running, one)["success"] is True
+        assert alone(running, one)["success"] is True
+        assert result_of(running, one)["success"] is True
+    alone(running, UPDATE)
+    alone(running, UPDATE)
+    assert received_flags(running) == [False, True, True] * 2 + [False, False]
+
+
 def test_empty_properties_are_a_switch() -> None:
     with sandbox("--bloomreach-empty-properties") as running:
         one = command(properties={})
         assert result_of(running, one)["success"] is True
         del one["data"]["properties"]
         assert result_of(running, one)["success"] is True
+        assert alone(running, one)["success"] is True
 
 
 def test_a_value_must_be_less_than_16_kb_of_compact_utf8_json(running: RunningSandbox) -> None:

@@ -11,7 +11,18 @@ import httpx
 import pytest
 
 from loader.sandbox.faults import FaultError, from_json, from_text
-from tests.sandbox.calls import BULK, NOW, REST_KEY, command, post_batch, post_bloomreach, users
+from tests.sandbox.calls import (
+    BULK,
+    NOW,
+    REST_KEY,
+    ROUTES,
+    command,
+    good_request,
+    post,
+    post_batch,
+    post_bloomreach,
+    users,
+)
 from tests.support.sandbox import RunningSandbox, sandbox
 
 
@@ -57,6 +68,61 @@ def test_bloomreach_refuses_with_a_json_body(running: RunningSandbox, kind: str)
     assert running.received() == []
 
 
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_refuses_with_its_providers_body(running: RunningSandbox, route: str) -> None:
+    path, body, headers = good_request(route)
+    statuses = [400, 401, 403, 404, 429, 500, 503]
+    running.faults([{"kind": str(status), "at": [number]} for number, status in enumerate(statuses, 1)])
+    answers = [post(running, path, body, headers) for _ in statuses]
+    assert [answer.status_code for answer in answers] == statuses
+    shapes = {
+        "batch": {"code", "message"}, "appizer": {"error", "message", "code"}, "bloomreach": {"success"},
+        "pushengage": {"error"},
+    }  # fmt: skip
+    assert all(answer.json().keys() >= shapes[route.partition(" ")[0]] for answer in answers)
+    assert running.received() == []
+    assert post(running, path, body, headers).is_success
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored"), [("lost_answer", 1), ("reset_before", 0), ("truncated", 1), ("never", 1), ("slow", 1)]
+)
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_meets_the_faults_of_the_connection(
+    running: RunningSandbox, route: str, kind: str, stored: int
+) -> None:
+    path, body, headers = good_request(route)
+    running.faults([{"kind": kind, "seconds": 0.01}])
+    try:
+        answer = httpx.post(running.url + path, json=body, headers=headers, timeout=0.5, verify=False)
+    except httpx.TransportError:
+        assert kind != "slow"
+    else:
+        assert kind == "slow"
+        assert answer.is_success
+    assert len(running.received()) == stored
+
+
+@pytest.mark.parametrize(
+    ("route", "status", "said"),
+    [
+        ("batch bulk", 201, {"code": 1, "message": "SERVER_ERROR: sandbox: refused by a fault"}),
+        ("appizer", 200, {"success": False, "processed_count": 0, "message": "sandbox: refused by a fault"}),
+        ("bloomreach events", 200, {"success": False, "message": "sandbox: refused by a fault",
+                                    "errors": ["sandbox: refused by a fault"]}),
+        ("pushengage", 200, {"error_code": 1001, "data": {}}),
+    ],
+)  # fmt: skip
+def test_a_status_of_success_can_carry_a_failure(
+    running: RunningSandbox, route: str, status: int, said: dict[str, Any]
+) -> None:
+    path, body, headers = good_request(route)
+    running.faults([{"kind": "false_200"}])
+    answer = post(running, path, body, headers)
+    assert (answer.status_code, answer.json()) == (status, said)
+    assert running.received() == []
+
+
 def test_429_can_say_when_to_come_back(running: RunningSandbox) -> None:
     running.faults([{"kind": "429", "retry_after": 2, "first": 1}])
     assert post_batch(running, users()).headers["Retry-After"] == "2"
@@ -64,11 +130,12 @@ def test_429_can_say_when_to_come_back(running: RunningSandbox) -> None:
     assert "Retry-After" not in post_batch(running, users()).headers
 
 
-@pytest.mark.parametrize(("kind", "batch", "bloomreach"), [("502_html", 502, 502), ("html_200", 201, 200)])
-def test_a_page_of_html_stands_for_a_gateway(running: RunningSandbox, kind: str, batch: int, bloomreach: int) -> None:
-    running.faults([{"kind": kind}])
-    answers = [post_batch(running, users()), post_bloomreach(running, {"commands": [command()]})]
-    assert [answer.status_code for answer in answers] == [batch, bloomreach]
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_page_of_html_stands_for_a_gateway(running: RunningSandbox, route: str) -> None:
+    path, body, headers = good_request(route)
+    running.faults([{"kind": "502_html", "first": 1}, {"kind": "html_200"}])
+    answers = [post(running, path, body, headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [502, 201 if route.startswith("batch") else 200]
     assert all(answer.headers["Content-Type"] == "text/html" and "<html>" in answer.text for answer in answers)
     assert running.received() == []
 
@@ -132,7 +199,7 @@ def partly(running: RunningSandbox, **fields: Any) -> list[bool]:
     assert answer.status_code == 200
     assert answer.json()["success"] is True
     results = answer.json()["results"]
-    refused = ["sandbox: refused by the partial switch"]
+    refused = ["sandbox: refused by the partial fault"]
     assert all(result == {"success": True} or result["errors"] == refused for result in results)
     taken = [n for n, result in enumerate(results) if result["success"]]
     assert [line["command"]["data"]["timestamp"] for line in running.received("bloomreach")] == taken
@@ -148,9 +215,22 @@ def test_partial_refuses_commands_by_share_and_seed(running: RunningSandbox) -> 
     assert sum(partly(running, share=1)) == 0
 
 
-def test_partial_leaves_batch_alone(running: RunningSandbox) -> None:
-    running.faults([{"kind": "partial", "share": 1}, {"kind": "503"}])
-    assert post_batch(running, users()).status_code == 503
+@pytest.mark.parametrize("route", [route for route in ROUTES if route != "bloomreach batch"])
+def test_partial_refuses_the_whole_request_where_no_event_can_be_refused_alone(
+    running: RunningSandbox, route: str
+) -> None:
+    path, body, headers = good_request(route)
+    running.faults([{"kind": "partial", "share": 1, "first": 1}, {"kind": "partial", "share": 0}])
+    refused, taken = (post(running, path, body, headers) for _ in range(2))
+    assert refused.status_code == (200 if route.startswith("bloomreach") else 400)
+    assert "sandbox: refused by the partial fault" in refused.text
+    assert (taken.is_success, len(running.received())) == (True, 1)
+
+
+def test_a_fault_can_be_for_one_provider(running: RunningSandbox) -> None:
+    running.faults([{"kind": "503", "provider": "bloomreach"}])
+    assert post_batch(running, users()).status_code == 201
+    assert post_bloomreach(running, {"commands": [command()]}).status_code == 503
 
 
 def statuses(running: RunningSandbox, count: int) -> list[int]:
@@ -206,12 +286,13 @@ def test_text_and_json_say_the_same() -> None:
     assert from_text("lost_answer:p=0.2:seed=7") == from_json({"kind": "lost_answer", "probability": 0.2, "seed": 7})
     assert from_text("slow:at=1,4,9:seconds=0.5") == from_json({"kind": "slow", "at": [1, 4, 9], "seconds": 0.5})
     assert from_text("partial:share=0.25:first=3") == from_json({"kind": "partial", "share": 0.25, "first": 3})
+    assert from_text("short:provider=appizer") == from_json({"kind": "short", "provider": "appizer"})
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "418", "429:first", "429:first=x", "429:first=1.5", "429:at=a", "429:p=1.5", "429:p=-1", "429:p=nan",
-     "429:first=inf", "429:colour=1", "partial:share=2"],
+     "429:first=inf", "429:colour=1", "partial:share=2", "503:provider=other"],
 )  # fmt: skip
 def test_what_is_not_a_fault_is_said(text: str, running: RunningSandbox) -> None:
     with pytest.raises(FaultError, match=r"\w"):

@@ -12,11 +12,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.sandbox.calls import BULK, NOW, REST_KEY, TOKEN, command, post, post_batch, post_bloomreach, users
+from tests.sandbox.calls import (
+    BULK,
+    NOW,
+    REST_KEY,
+    ROUTES,
+    TOKEN,
+    command,
+    good_request,
+    post,
+    post_batch,
+    post_bloomreach,
+    users,
+)
 from tests.sandbox.test_faults import exchange, raw_request
 from tests.support.sandbox import RunningSandbox, sandbox
 
@@ -124,10 +139,11 @@ def test_the_state_adds_up(running: RunningSandbox) -> None:
     post_bloomreach(running, {"commands": [command(), command(), {"name": "system/time"}, {"name": "other"}]})
     httpx.get(running.url + "/elsewhere")
     assert running.state() == {
-        "requests": {"batch": 3, "bloomreach": 1},
+        "requests": {"appizer": 0, "batch": 3, "bloomreach": 1, "pushengage": 0},
         "answers": {"201": 1, "429": 1, "400": 1, "200": 1, "404": 1},
-        "events": {"batch": 1, "bloomreach": 1},
+        "events": {"appizer": 0, "batch": 1, "bloomreach": 1, "pushengage": 0},
         "duplicates": 1,
+        "warnings": {},
         "faults": {"429": 1},
         "max_in_flight": 1,
     }
@@ -179,12 +195,33 @@ def test_the_clock_can_name_a_zone(running: RunningSandbox) -> None:
     assert post_batch(running, users(time="2020-01-01T00:00:01")).status_code == 400
 
 
+def test_the_clock_is_moved_whether_it_stands_still_or_not(running: RunningSandbox) -> None:
+    def takes(time: str) -> bool:
+        return post_batch(running, users(time=time)).is_success
+
+    running.advance(3600.5)
+    assert takes("2012-08-13T00:00:00")
+    assert not takes("2012-08-13T00:00:01")
+    running.advance(-3600.5)
+    assert not takes("2012-08-13T00:00:00")
+    running.clock(None)
+    running.advance(-5 * 24 * 3600)
+    five_days_ago = datetime.now(UTC) - timedelta(days=5)
+    assert takes((five_days_ago - timedelta(minutes=1)).isoformat()[:19])
+    assert not takes((five_days_ago + timedelta(minutes=1)).isoformat()[:19])
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
         ("POST", "clock", b'{"now": "yesterday"}', 400),
         ("POST", "clock", b'{"now": 5}', 400),
         ("POST", "clock", b"{}", 400),
+        ("POST", "clock", b'{"advance": "1"}', 400),
+        ("POST", "clock", b'{"advance": true}', 400),
+        ("POST", "clock", b'{"advance": 1e300}', 400),
+        ("POST", "clock", b'{"advance": -1e12}', 400),
+        ("POST", "clock", b'{"advance": 1, "now": null}', 400),
         ("POST", "clock", b"{", 400),
         ("POST", "faults", b"{}", 400),
         ("POST", "faults", b"[5]", 400),
@@ -247,6 +284,33 @@ def test_bodies_over_64_mb_are_refused(running: RunningSandbox) -> None:
             connection.sendall(b"100000\r\n" + megabyte + b"\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
     assert running.state()["answers"] == {"413": 2}
+
+
+# Any JSON, and some values that are near to good ones.
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5) | st.sampled_from(["9" * 400, "1e400", "2012-08-12T23:00:00Z", "\x00", "ue.a"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_whatever_stands_in_a_body_is_answered(shared: RunningSandbox, route: str, data: st.DataObject) -> None:
+    path, body, headers = good_request(route)
+    place = body = json.loads(json.dumps(body))
+    while place:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(place[key], dict | list) or data.draw(st.booleans()):
+            place[key] = data.draw(JSON)
+            break
+        place = place[key]
+    answer = post(shared, path, body, headers)
+    assert answer.status_code in {200, 201, 400, 429}
+    answer.json()
 
 
 def test_deeply_nested_bodies_are_refused(running: RunningSandbox) -> None:

@@ -137,9 +137,10 @@ def simple_mapping(*destinations: dict[str, Any], **more: Any) -> dict[str, Any]
 def arrived(received: list[dict[str, Any]]) -> list[int]:
     """The numbers of the events that the sandbox took, in the order of arrival; duplicates that it removed left out."""
     numbers = []
+    fields = {"appizer": "properties", "batch": "attributes", "pushengage": "data"}
     for event in received:
-        if event["provider"] == "batch":
-            numbers.append(event["event"]["attributes"]["number"])
+        if event["provider"] != "bloomreach":
+            numbers.append(event["event"][fields[event["provider"]]]["number"])
         elif not event["duplicate"]:
             numbers.append(event["command"]["data"]["properties"]["number"])
     return numbers

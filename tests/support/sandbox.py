@@ -46,6 +46,10 @@ class RunningSandbox:
         """In: the time at which the sandbox's clock stands still, or None for the real time."""
         self._admin.post("/clock", json={"now": now}).raise_for_status()
 
+    def advance(self, seconds: float) -> None:
+        """In: by how much to move the sandbox's clock."""
+        self._admin.post("/clock", json={"advance": seconds}).raise_for_status()
+
     def reset(self) -> None:
         """Forget events, requests and faults."""
         self._admin.post("/reset").raise_for_status()
