@@ -205,7 +205,7 @@ def _compare_with_before(checkpoint: Checkpoint, digests: dict[str, str]) -> Non
     if before:
         raise SourceError(
             f"the query gives other rows than at run {before[0][0]}, and nothing tells which of them are new. "
-            "Give each event an `id`, or the source a `cursor`, or send all rows with --again"
+            "Give each event an `id` (a customer has none), or the source a `cursor`, or send all rows with --again"
         )
 
 

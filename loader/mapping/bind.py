@@ -94,7 +94,8 @@ class BoundDestination:
 
     `columns`: those of a frame of events. `ROW` (UInt64) is first; the others stand in the order of the file, if they
     are mapped: `id`, `user`, `name` and `ids.<type>` String; `time` Datetime('us', 'UTC'); the provider's own fields
-    String or List(String); `properties.<name>` of any type that `jsontext.value` takes, times in UTC.
+    String or List(String); `properties.<name>` of any type that `jsontext.value` takes, times in UTC. Customers have
+    neither `id` nor `name` nor fields of the provider.
     """
 
     def __init__(self, mapping: Mapping, destination: Destination, fields: list[_Bound], schema: pl.Schema) -> None:
@@ -151,9 +152,8 @@ class BoundDestination:
                 nobody = nobody & mask
             if nobody.any():
                 names = " and ".join(b.field.name + describe(b.field.values[0].expr) for b in ids)
-                failure = Failure(
-                    nobody, "missing_user", f"the event has no user: {names} {'are' if len(ids) > 1 else 'is'} null"
-                )
+                who = f"the {self.destination.event.kind} has no user"
+                failure = Failure(nobody, "missing_user", f"{who}: {names} {'are' if len(ids) > 1 else 'is'} null")
                 found.setdefault(ids[0].field.name, []).append(failure)
         return found
 

@@ -1,4 +1,4 @@
-"""`event:` blocks → the fields of a destination's event, checked as far as they can be without columns."""
+"""`event:` or `customer:` blocks → the fields of a destination's event, checked as far as it goes without columns."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from collections.abc import Iterator
 
 from loader.mapping.document import Document, Node, Place, step
 from loader.mapping.expressions import near, parse
-from loader.mapping.language import Event, EventValue, Kind
+from loader.mapping.language import Becomes, Event, EventValue, Kind
 from loader.mapping.models import EventBlock, Value
 from loader.providers.base import Provider
 
 _COMMON: dict[str, Kind] = {"id": "text", "user": "text", "name": "text", "time": "time"}
 _TIMES = ("datetime", "date")
+_CUSTOMER = ["user", "ids", "time", "properties"]
+# Fields that events have and customers have not → why.
+EVENTS_ALONE = {
+    "id": "a customer has no `id`: an update may be delivered again",
+    "name": "a customer has no `name`: an update is no event",
+}
 
 
 class EventReader:
@@ -20,18 +26,20 @@ class EventReader:
     def __init__(self, document: Document) -> None:
         self.document = document
 
-    def merge(self, provider: Provider, shared: EventBlock | None, own: EventBlock | None, path: Place) -> Event:
-        """The event of the destination at `path`: the fields of `shared`, replaced and added to by `own`.
+    def merge(
+        self, kind: Becomes, provider: Provider, shared: EventBlock | None, own: EventBlock | None, path: Place
+    ) -> Event:
+        """The event or customer of the destination at `path`: the fields of `shared`, replaced and added to by `own`.
 
         Maps of properties merge key by key; a list, `"*"` and `ids` replace.
         """
         fields: dict[str, EventValue] = {}
         every: Node | None = None
-        for block, base in ((shared, ("event",)), (own, (*path, "event"))):
+        for block, base in ((shared, (kind,)), (own, (*path, kind))):
             if block is None:
                 continue
             at = self.document.find(base)
-            for field in self._fields(provider, block, at):
+            for field in self._fields(kind, provider, block, at):
                 fields[field.name] = field
             if block.ids is not None:
                 _keep(fields, "ids.", block.ids)
@@ -40,14 +48,18 @@ class EventReader:
                 if not isinstance(shape, dict) or every is not None or _is_list(shared):
                     _keep(fields, "properties.", shape if not isinstance(shape, str) else ())
                 every = at.get("properties") if shape == "*" else None
-        self._required(path)
+        self._required(kind, path)
         ordered = sorted(fields.values(), key=lambda field: (field.node.line, field.node.column))
-        return Event(tuple(ordered), every)
+        return Event(kind, tuple(ordered), every)
 
-    def _fields(self, provider: Provider, block: EventBlock, at: Node) -> Iterator[EventValue]:
+    def _fields(self, becomes: Becomes, provider: Provider, block: EventBlock, at: Node) -> Iterator[EventValue]:
         for name, kind in _COMMON.items():
             value: Value | None = getattr(block, name)
-            if value is not None:
+            if value is None:
+                continue
+            if becomes == "customer" and name in EVENTS_ALONE:
+                self.document.problem(_key(at, name), f"{EVENTS_ALONE[name]}; its fields are {', '.join(_CUSTOMER)}")
+            else:
                 yield self._field(name, kind, [value], [_member(at, name)])
         for name, value in (block.ids or {}).items():
             holder = _member(at, "ids")
@@ -56,7 +68,7 @@ class EventReader:
                 hint = f"its types are {known}" if known else "it knows users by `user` alone"
                 self.document.problem(_key(holder, name), f"{provider.name} has no id type '{name}'; {hint}")
             yield self._field(f"ids.{name}", "text", [value], [_member(holder, name)])
-        yield from self._own_fields(provider, block, at)
+        yield from self._own_fields(becomes, provider, block, at)
         properties = _member(at, "properties")
         if isinstance(block.properties, dict):
             for name, value in block.properties.items():
@@ -66,18 +78,23 @@ class EventReader:
                 column = Value(expr='"' + name.replace('"', '""') + '"')
                 yield self._field(f"properties.{name}", "property", [column], [item])
 
-    def _own_fields(self, provider: Provider, block: EventBlock, at: Node) -> Iterator[EventValue]:
-        """The provider's own fields."""
-        for name, given in (block.__pydantic_extra__ or {}).items():
-            if name not in provider.fields:
-                known = ["id", "user", "ids", "name", "time", "properties", *provider.fields]
+    def _own_fields(self, becomes: Becomes, provider: Provider, block: EventBlock, at: Node) -> Iterator[EventValue]:
+        """The provider's own fields of an event."""
+        own = block.__pydantic_extra__ or {}
+        for name in [name for name in at.members if name not in EventBlock.model_fields]:
+            who, known = "a customer", _CUSTOMER
+            if becomes == "event":
+                who, known = provider.name, ["id", "user", "ids", "name", "time", "properties", *provider.fields]
+            if name not in known:
                 close = near(name, known)
                 hint = f"did you mean '{close}'? " if close else ""
                 self.document.problem(
-                    _key(at, name), f"{provider.name} has no field '{name}'; {hint}its fields are {', '.join(known)}"
+                    _key(at, name), f"{who} has no field '{name}'; {hint}its fields are {', '.join(known)}"
                 )
                 continue
-            node, kind = _member(at, name), provider.fields[name].kind
+            if name not in own:
+                continue
+            given, node, kind = own[name], _member(at, name), provider.fields[name].kind
             values = given if isinstance(given, list) else [given]
             if isinstance(given, list) and kind == "text":
                 self.document.problem(node, f"'{name}' takes one text, found a list")
@@ -106,17 +123,18 @@ class EventReader:
         for finding in parse(sql)[1]:
             self.document.problem_in(node, finding.part, finding.offset, finding.message)
 
-    def _required(self, path: Place) -> None:
-        """Every event needs a name and somebody it happened to."""
-        blocks = [step(self.document.root, "event"), step(self.document.find(path), "event")]
+    def _required(self, kind: Becomes, path: Place) -> None:
+        """Every event needs a name and somebody it happened to; a customer needs to be somebody."""
+        blocks = [step(self.document.root, kind), step(self.document.find(path), kind)]
         given = {key for block in blocks if block is not None for key in block.members}
         at = next((block for block in blocks if block is not None), None)
         if at is None:
             return
-        if "name" not in given:
+        if kind == "event" and "name" not in given:
             self.document.problem(at, "'name' is missing; a fixed name is written name: {const: purchase}")
         if not given & {"user", "ids"}:
-            self.document.problem(at, "'user' is missing; it says to whom the event happened")
+            why = "to whom the event happened" if kind == "event" else "whose profile is updated"
+            self.document.problem(at, f"'user' is missing; it says {why}")
 
 
 def expression_node(node: Node) -> Node:

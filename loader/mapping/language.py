@@ -14,6 +14,9 @@ from loader.settings import SourceSettings
 
 # `text`, `list` (of texts), `time`; `property`: any type that JSON has.
 Kind = Literal["text", "list", "time", "property"]
+# What a row becomes: something that happened to a user, or an update of the user's profile.
+Becomes = Literal["event", "customer"]
+BECOMES: tuple[Becomes, ...] = ("event", "customer")
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,13 @@ class EventValue:
 
 @dataclass(frozen=True)
 class Event:
-    """What a row becomes for one destination: the shared `event:` with the destination's own.
+    """What a row becomes for one destination: the shared `event:` or `customer:` with the destination's own.
 
+    `kind`: which of them it is; a customer has neither `id` nor `name`, and counts as an event everywhere else.
     `all_columns`: where `properties: "*"` stands, if it does.
     """
 
+    kind: Becomes
     fields: tuple[EventValue, ...]
     all_columns: Node | None = None
 

@@ -169,7 +169,7 @@ OptionalValue = Annotated[Value | None, BeforeValidator(_not_null)]
 
 
 class EventBlock(Settings):
-    """`event:`. Fields of a provider stand beside the common ones."""
+    """`event:`, where a provider's fields stand beside the common ones; and `customer:`, without `id` and `name`."""
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
     __pydantic_extra__: dict[str, FieldValue]
@@ -197,4 +197,5 @@ class MappingFile(Settings):
         None, min_length=1, description="A SQL condition; rows that fail it are filtered."
     )
     event: EventBlock | None = Field(None, description="What a row becomes.")
+    customer: EventBlock | None = Field(None, description="The profile that a row updates, instead of an event.")
     destinations: list[dict[str, Any]] = Field(min_length=1, description="Where events go.")

@@ -162,10 +162,13 @@ _PATTERNS = {
 def _keys(model: type[BaseModel], loc: Place) -> list[str]:
     """The keys of the block in which `loc` ends."""
     for at, part in enumerate(loc[:-1]):
-        found = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
-        if found is None:
+        fields = {f.alias or name: f.annotation for name, f in model.model_fields.items()}
+        if part in fields:
+            blocks = list(_models(fields[part]))
+        elif model.model_config.get("extra") == "allow":
+            blocks = list(_models(typing.get_type_hints(model, include_extras=True)["__pydantic_extra__"]))
+        else:
             continue
-        blocks = list(_models(found.annotation))
         tag = loc[at + 1]
         tagged = [
             b for b in blocks if "type" in b.model_fields and tag in typing.get_args(b.model_fields["type"].annotation)

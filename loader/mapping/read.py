@@ -16,12 +16,12 @@ from loader.mapping.document import Document, Node, Place, kind_of, step
 from loader.mapping.environment import expand
 from loader.mapping.events import EventReader
 from loader.mapping.expressions import near
-from loader.mapping.language import Destination, EventValue, Mapping
+from loader.mapping.language import BECOMES, Becomes, Destination, EventValue, Mapping
 from loader.mapping.models import EventBlock, MappingFile, Value
 from loader.mapping.paths import resolve_source
 from loader.mapping.problems import validate
 from loader.providers import PROVIDERS
-from loader.providers.base import DestinationSettings, Provider
+from loader.providers.base import DestinationSettings, Provider, Route
 from loader.settings import SqlSettings
 
 # Provider name → values that replace keys of its destinations. `KEY_2` is for the provider's second destination.
@@ -138,10 +138,10 @@ class _Reader:
         data = document.root.plain_data()
         # Events are checked with their destinations, so that a wrong part hides nothing.
         top = validate(MappingFile, data, document)
-        shared = self._block(("event",))
+        shared = self._becomes(document.root)
         where = self._where()
-        if document.root.get("event") is None and not all(node.get("event") for node in _destination_nodes(document)):
-            document.problem(document.root, "'event' is missing")
+        if shared is None and not all(set(BECOMES) & set(node.members) for node in _destination_nodes(document)):
+            document.problem(document.root, "'event' (or 'customer') is missing")
         destinations = [
             self._destination(index, item, shared)
             for index, item in enumerate(data["destinations"] if isinstance(data.get("destinations"), list) else [])
@@ -157,10 +157,19 @@ class _Reader:
         source = resolve_source(top.source, absolute.parent)
         return Mapping(absolute, path.stem, digest, source, top.timezone, where, tuple(complete), document)
 
+    def _becomes(self, node: Node) -> Becomes | None:
+        """Which of `event:` and `customer:` stands in `node`; both are a problem."""
+        given = [kind for kind in BECOMES if kind in node.members]
+        if len(given) > 1:
+            first, second = sorted((node.members[kind][0] for kind in given), key=lambda key: key.start)
+            message = f"a row becomes an event or a customer; '{first.text}' stands on line {first.line} already"
+            self.document.problem(second, message)
+        return given[0] if given else None
+
     def _block(self, path: Place) -> EventBlock | None:
-        """The `event:` at `path`, without its wrong parts (which the models above have reported)."""
+        """The `event:` or `customer:` at `path`, without its wrong parts (which are reported where it is checked)."""
         node = self.document.find(path)
-        if step(self.document.find(path[:-1]), "event") is None or node.kind != "map":
+        if step(self.document.find(path[:-1]), path[-1]) is None or node.kind != "map":
             return None
         quiet = Document("", "", self.document.root)
         return validate(EventBlock, node.plain_data(), quiet)
@@ -173,7 +182,7 @@ class _Reader:
         self.events.check_expression(node.text, node)
         return where
 
-    def _destination(self, index: int, item: Any, shared: EventBlock | None) -> Destination | None:
+    def _destination(self, index: int, item: Any, shared: Becomes | None) -> Destination | None:
         document, path = self.document, ("destinations", index)
         node = document.find(path)
         if not isinstance(item, dict):
@@ -183,19 +192,42 @@ class _Reader:
             document.problem(node.get("provider") or node, _unknown_provider(node.get("provider"), name))
             return None
         provider = PROVIDERS[name]
-        own = None
-        if "event" in item:
-            validate(EventBlock, item["event"], document, (*path, "event"))
-            own = self._block((*path, "event"))
-        rest = {key: value for key, value in item.items() if key != "event"}
-        settings = validate(provider.settings, rest, document, path, extra=("event",))
-        event = self.events.merge(provider, shared, own, path)
+        for block in BECOMES:
+            if block in item:
+                validate(EventBlock, item[block], document, (*path, block))
+        own = self._becomes(node)
+        kind: Becomes = shared or own or "event"
+        if own not in (None, kind):
+            words = f"the mapping makes {kind}s, so that a destination adds to `{kind}:`; where they differ, "
+            words += "each destination has a block of its own, and the mapping has none"
+            document.problem(node.members[own][0], words)
+        rest = {key: value for key, value in item.items() if key not in BECOMES}
+        settings = validate(provider.settings, rest, document, path, extra=BECOMES)
+        event = self.events.merge(kind, provider, self._block((kind,)), self._block((*path, kind)), path)
         route = self._route(provider, settings, path)
+        if route is not None and (shared or own):
+            self._takes(provider, route, kind, node)
         if settings is None or route is None:
             return None
+        if settings.late_events == "send" and route.window is not None and route.window.past is None:
+            words = f"{provider.name} has no field for a time, so that no event can be sent with one; "
+            words += "choose omit_time (sent as happening now) or reject"
+            document.problem(document.find((*path, "late_events")), words)
         return Destination(settings.name or provider.name, provider, route, settings, event, node)
 
-    def _route(self, provider: Provider, settings: DestinationSettings | None, path: Place) -> Any:
+    def _takes(self, provider: Provider, route: Route, kind: Becomes, node: Node) -> None:
+        """Report a route that does not take what the mapping makes, with those that do."""
+        if kind in route.takes:
+            return
+        able = []
+        for other in PROVIDERS.values():
+            routes = [one.name for one in other.routes if kind in one.takes]
+            if routes:
+                able.append(f"{other.name} (route {' or '.join(routes)})")
+        where = f"; it goes to {' or '.join(able)}" if able else ""
+        self.document.problem(node, f"{provider.name} (route {route.name}) takes no `{kind}:`{where}")
+
+    def _route(self, provider: Provider, settings: DestinationSettings | None, path: Place) -> Route | None:
         name = settings.route if settings is not None else None
         routes = {route.name: route for route in provider.routes}
         if name is not None and name not in routes:
@@ -242,4 +274,5 @@ class _Reader:
                 )
         if cursor is not None and cursor.lag and any(not d.event.has("id") for d in destinations):
             at = document.find(("source", "cursor", "lag"))
-            document.problem(at, "`lag` reads rows again; without `event.id` they would be sent twice")
+            hint = "; a customer has no `id`" if any(d.event.kind == "customer" for d in destinations) else ""
+            document.problem(at, f"`lag` reads rows again; without `event.id` they would be sent twice{hint}")

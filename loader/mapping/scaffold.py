@@ -290,6 +290,13 @@ def _destination(out: _Writer, provider: Provider, time: Column | None, now: dat
     window = provider.routes[0].window
     if window is None or time is None or time.first is None or time.last is None:
         return
+    if window.past is None:
+        what = f"{provider.title} has no field for a time"
+        out.note(4, f"{what}: events happen for it when they are sent. Say whether that is right:")
+        out.note(4, "omit_time (sent as happening now) or reject. Until then the plan stops and nothing is sent.")
+        out.note(4, "late_events: omit_time")
+        decide.append(f"late_events: {what}; nothing is sent until you decide")
+        return
     earliest = now - timedelta(seconds=window.past)
     if time.first < earliest or time.last > now:
         span = f"{time.first:%Y-%m-%d} to {time.last:%Y-%m-%d}"

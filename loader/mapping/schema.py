@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from loader.mapping.events import EVENTS_ALONE
+from loader.mapping.language import BECOMES
 from loader.mapping.models import MappingFile
 from loader.providers import PROVIDERS
 from loader.providers.base import EventField, Provider
@@ -24,12 +26,17 @@ def json_schema() -> dict[str, Any]:
     every = {name: field for provider in PROVIDERS.values() for name, field in provider.fields.items()}
     common = definitions.pop("EventBlock")
     definitions["Event"] = _event(common, every, "What a row becomes.")
+    definitions["Customer"] = _event(common, {}, "The profile that a row updates.")
+    for name in EVENTS_ALONE:
+        del definitions["Customer"]["properties"][name]
     for provider in PROVIDERS.values():
         title = f"The event's fields for {provider.title}, beside or instead of the shared ones."
         definitions[f"Event for {provider.name}"] = _event(common, provider.fields, title)
         definitions[f"Destination {provider.name}"] = _destination(provider, definitions)
     properties = schema["properties"]
-    properties["event"] = {"$ref": "#/$defs/Event", "description": properties["event"]["description"]}
+    for name in BECOMES:
+        properties[name] = {"$ref": f"#/$defs/{name.title()}", "description": properties[name]["description"]}
+    schema["allOf"] = _either()
     properties["destinations"]["items"] = {
         "oneOf": [{"$ref": f"#/$defs/Destination {name}"} for name in PROVIDERS],
         "description": "A provider with its credentials.",
@@ -41,6 +48,23 @@ def json_schema() -> dict[str, Any]:
         if kind is not None:
             kind.setdefault("description", "The kind of source.")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "A mapping file of loader"}
+
+
+def _either() -> list[dict[str, Any]]:
+    """A mapping makes events or customers; the destinations follow it, or each of them says which."""
+    rules: list[dict[str, Any]] = []
+    for kind, other in (BECOMES, BECOMES[::-1]):
+        able = [p.name for p in PROVIDERS.values() if any(kind in route.takes for route in p.routes)]
+        destination = {"properties": {other: False, "provider": {"enum": able}}}
+        rules.append(
+            {
+                "if": {"required": [kind]},
+                "then": {"properties": {other: False, "destinations": {"items": destination}}},
+            }
+        )
+    one_of_both = {"oneOf": [{"required": [kind]} for kind in BECOMES]}
+    rules.append({"if": {"not": one_of_both}, "then": {"properties": {"destinations": {"items": one_of_both}}}})
+    return rules
 
 
 def _event(common: dict[str, Any], fields: Mapping[str, EventField], description: str) -> dict[str, Any]:
@@ -62,6 +86,8 @@ def _destination(provider: Provider, definitions: dict[str, Any]) -> dict[str, A
     routes = [route.name for route in provider.routes]
     properties["route"] = {"enum": routes, "description": properties["route"]["description"]}
     properties["event"] = {"$ref": f"#/$defs/Event for {provider.name}"}
+    if any("customer" in route.takes for route in provider.routes):
+        properties["customer"] = {"$ref": "#/$defs/Customer"}
     for key in properties.values():
         key.pop("writeOnly", None)
         key.pop("format", None)

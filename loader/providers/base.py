@@ -96,10 +96,11 @@ class EventField:
 class Window:
     """The event times that a provider accepts: from `past` seconds before now until now.
 
-    An event must still be inside when it arrives, not only when it leaves: `margin` seconds are for the way.
+    `past` is None where the API has no field for a time: then every event with a time is late, and cannot be sent as it
+    is. An event must still be inside when it arrives, not only when it leaves: `margin` seconds are for the way.
     """
 
-    past: float
+    past: float | None
     page: str
     margin: float = 60.0
 
@@ -234,6 +235,8 @@ class Route(ABC):
 
     name: str
     limits: tuple[Limit, ...]
+    # What a mapping may send this way: `event:`, `customer:` (whose columns have no `name`), or both.
+    takes: frozenset[Literal["event", "customer"]] = frozenset({"event"})
     events_per_call: int
     envelope: Envelope
     # None where the provider publishes none and the other limits bound the body anyway.

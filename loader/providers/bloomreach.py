@@ -90,6 +90,7 @@ class Commands(Route):
 
     name = "batch"
     limits = LIMITS
+    takes = frozenset({"event", "customer"})
     events_per_call = COMMANDS
     bytes_per_call = BODY_BYTES
     envelope = Envelope('{"commands":[', "]}")

@@ -31,6 +31,7 @@ def as_json(provider: Provider) -> dict[str, Any]:
 def _route(route: Route) -> dict[str, Any]:
     return {
         "name": route.name,
+        "takes": sorted(route.takes, reverse=True),
         "events_per_call": route.events_per_call,
         "requests_per_second": route.rate,
         "limits": [vars(limit) for limit in route.limits],
@@ -54,6 +55,7 @@ def _provider(provider: Provider) -> str:
     lines = [f"{provider.name}: {provider.title}, {provider.base_url}"]
     for number, route in enumerate(provider.routes):
         lines += ["", f"route {route.name}" + (" (default)" if number == 0 else "")]
+        lines.append("  takes " + " and ".join(f"`{kind}:`" for kind in sorted(route.takes, reverse=True)))
         pages = list(dict.fromkeys((limit.page, limit.read) for limit in route.limits))
         rows = [
             (limit.what, f"{limit.value:,} {limit.unit}", f"[{pages.index((limit.page, limit.read)) + 1}]")

@@ -80,5 +80,6 @@ def _refuse_unclear(
     if before and not had and not safe:
         raise SourceError(
             f"{item.path} was loaded by run {before[-1]['run']} and has changed since; nothing tells its new rows from "
-            "the old ones. Give each event an `id`, or the source a `cursor`, or send the whole file with --again"
+            "the old ones. Give each event an `id` (a customer has none), or the source a `cursor`, or send the "
+            "whole file with --again"
         )

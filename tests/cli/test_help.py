@@ -86,6 +86,9 @@ def test_providers_shows_every_setting_field_and_limit() -> None:
             assert f"{limit['value']:,} {limit['unit']}" in out
     assert "  label  text  A label of at most 200 characters." in out
     assert "  * rest_api_key " in out
+    assert "route batch (default)\n  takes `event:` and `customer:`\n" in out
+    takes = {provider["name"]: provider["routes"][0]["takes"] for provider in shown}
+    assert (takes["batch"], takes["bloomreach"]) == (["event"], ["event", "customer"])
 
 
 def test_schema_is_a_json_schema_of_mappings() -> None:

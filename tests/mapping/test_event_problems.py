@@ -99,6 +99,17 @@ EVENTS: list[tuple[str, str, list[str]]] = [
         ["5:3: bloomreach has no field 'label'; its fields are id, user, ids, name, time, properties"],
     ),
     (
+        "a misspelt field with a value that does not fit",
+        "user: u\nname: n\npropertis: {a: b}",
+        [
+            (
+                "5:3: bloomreach has no field 'propertis'; did you mean 'properties'? "
+                "its fields are id, user, ids, name, time, properties"
+            ),
+            "5:15: unknown key 'a'; did you mean 'as'?",
+        ],
+    ),
+    (
         "properties of text",
         "user: u\nname: n\nproperties: all",
         ['5:15: expected names with values, a list of columns, or "*" for all columns that are left'],

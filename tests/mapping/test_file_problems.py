@@ -56,11 +56,11 @@ FILES: list[tuple[str, str, list[str]]] = [
     ),
     (
         "a key from elsewhere",
-        SOURCE + "customer: {user: u}\n" + EVENT + BLOOMREACH,
-        ["2:1: unknown key 'customer'; the keys are source, timezone, where, event, destinations"],
+        SOURCE + "steps: {user: u}\n" + EVENT + BLOOMREACH,
+        ["2:1: unknown key 'steps'; the keys are source, timezone, where, event, customer, destinations"],
     ),
     ("no source", EVENT + BLOOMREACH, ["1:1: 'source' is missing"]),
-    ("no event", SOURCE + BLOOMREACH, ["1:1: 'event' is missing"]),
+    ("no event", SOURCE + BLOOMREACH, ["1:1: 'event' (or 'customer') is missing"]),
     ("no destinations", SOURCE + EVENT, ["1:1: 'destinations' is missing"]),
     ("destinations empty", SOURCE + EVENT + "destinations: []\n", ["3:15: expected at least one"]),
     (

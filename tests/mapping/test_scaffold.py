@@ -20,6 +20,7 @@ from loader.mapping.proof import Column, Proof, leaves, words_of
 from loader.mapping.scaffold import NO_TIME, NO_USER, Found, Scaffold, scaffold
 from loader.plan import encode
 from loader.providers import PROVIDERS
+from loader.providers.base import Window
 from loader.rejection import ROW
 from tests.mapping.support import frame, types
 
@@ -248,6 +249,14 @@ def test_old_events_are_for_a_person_to_decide_about() -> None:
     assert "late_events" not in made(old, "bloomreach").text
     new = frame({"user": ["a"], "at": ["2026-11-20T10:00:00Z"]})
     assert "late_events" not in made(new, "batch").text
+
+
+def test_a_provider_without_times_is_for_a_person_to_decide_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PROVIDERS["batch"].routes[0], "window", Window(None, "page"))
+    found = made(frame({"user": ["a"], "at": ["2026-11-20T10:00:00Z"]}), "batch")
+    assert "    # late_events: omit_time" in found.text
+    assert any(line.startswith("late_events: Batch has no field for a time") for line in found.decide)
+    assert "late_events" not in made(frame({"user": ["a"]}), "batch").text
 
 
 def test_what_batch_does_not_take_is_left_out_and_said() -> None:

@@ -14,6 +14,8 @@ from tests.mapping.test_read import FULL
 SCHEMA = json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 EVENT = "event: {user: u, name: n}\n"
+CUSTOMER = "customer: {user: u, properties: '*'}\n"
+BATCH_TOO = "  - {provider: batch, api_key: k, rest_api_key: r}\n"
 SQL = (
     "source: {type: sql, url: 'sqlite://', query: 'SELECT :cursor', params: {a: 1}, "
     "cursor: {column: a, initial: 5, lag: 1h}}\n"
@@ -30,6 +32,9 @@ GOOD = [
     SQL + EVENT + BATCH,
     SOURCE + VALUES + BATCH,
     SOURCE + "event: {ids: {cookie: c}, name: n, properties: '*'}\n" + BLOOMREACH,
+    SOURCE + CUSTOMER + BLOOMREACH,
+    SOURCE + CUSTOMER + BLOOMREACH.replace("}", ", customer: {ids: {cookie: c}, time: t, properties: [a]}}"),
+    SOURCE + BLOOMREACH.replace("}", ", customer: {user: u}}") + BATCH_TOO.replace("}", ", event: {user: u, name: n}}"),
     SOURCE
     + "event: {user: u, name: n, properties: [a]}\n"
     + BATCH.replace("}", ", rate: 5/s, timeout: 1m, chunk: 5, event: {tags: [a, {const: b}]}}"),
@@ -57,6 +62,18 @@ BAD = [
     SOURCE + EVENT + BLOOMREACH.replace("}", ", route: fast}"),
     SOURCE + EVENT + BLOOMREACH.replace("}", ", late_events: no}"),
     SOURCE + EVENT + BATCH.replace("api_key: k, ", ""),
+    SOURCE + BLOOMREACH,
+    SOURCE + EVENT + CUSTOMER + BLOOMREACH,
+    SOURCE + CUSTOMER + BATCH,
+    SOURCE + CUSTOMER + BLOOMREACH + BATCH_TOO,
+    SOURCE + BATCH.replace("}", ", customer: {user: u}}"),
+    SOURCE + BLOOMREACH.replace("}", ", customer: {user: u}, event: {user: u, name: n}}"),
+    SOURCE + BLOOMREACH.replace("}", ", customer: {user: u}}") + BATCH_TOO,
+    SOURCE + EVENT + BLOOMREACH.replace("}", ", customer: {user: u}}"),
+    SOURCE + CUSTOMER + BLOOMREACH.replace("}", ", event: {user: u, name: n}}"),
+    SOURCE + "customer: {user: u, name: n}\n" + BLOOMREACH,
+    SOURCE + "customer: {user: u, id: i}\n" + BLOOMREACH,
+    SOURCE + "customer: {user: u, label: l}\n" + BLOOMREACH,
     SOURCE + EVENT + "destinations: [{provider: x}]\n",
 ]
 
