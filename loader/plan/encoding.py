@@ -30,7 +30,7 @@ def encode(
     """Check and encode a frame of events (the columns that `loader.mapping` describes) for one destination."""
     frame, rejected, late = _keep_window(frame, window, late_events, now)
     broken = {f"broken{at}": check.broken.fill_null(False) for at, check in enumerate(encoded.checks)}
-    watched = window is not None and "time" in frame.columns and late_events in ("stop", "reject", "omit_time")
+    watched = window is not None and window.past is not None and "time" in frame.columns and late_events != "send"
     result = (
         frame.lazy()
         .select(
@@ -60,16 +60,20 @@ def _keep_window(
     """Apply `late_events` (design, "Destinations") to events outside the window."""
     if window is None or "time" not in frame.columns or late_events == "send":
         return frame, empty(), 0
-    earliest = now - timedelta(seconds=window.past - window.margin)
-    outside = (pl.col("time") < earliest) | (pl.col("time") > now)
+    if window.past is None:
+        outside = pl.col("time").is_not_null()
+        words = "time: {value} cannot be told to the provider, which takes each event as happening when it arrives"
+    else:
+        earliest = now - timedelta(seconds=window.past - window.margin)
+        outside = (pl.col("time") < earliest) | (pl.col("time") > now)
+        hours = f"{window.past / 3600:g} hours"
+        words = f"time: {{value}} is not within the last {hours}, the only times that the provider accepts"
     mask = frame.select(outside).to_series()
     late = int(mask.sum() or 0)
     if late == 0:
         return frame, empty(), 0
     if late_events == "omit_time":
         return frame.with_columns(time=pl.when(~outside).then(pl.col("time"))), empty(), 0
-    hours = window.past / 3600
-    words = f"time: {{value}} is not within the last {hours:g} hours, the only times that the provider accepts"
     if late_events == "reject":
         return frame.filter(~mask), reject(frame, mask, "late", "time", words, pl.col("time")), 0
     return frame, pl.DataFrame(schema=SCHEMA), late

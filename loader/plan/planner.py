@@ -19,7 +19,7 @@ from loader.errors import LateEventsError
 from loader.plan.background import Background
 from loader.plan.parts import RejectionWriter, RowWriter
 from loader.plan.staging import Stager
-from loader.providers.base import DestinationSettings, Provider, Route
+from loader.providers.base import DestinationSettings, Provider, Route, Window
 from loader.rejection import ROW
 
 
@@ -227,14 +227,7 @@ class Planner:
         for stager, destination in zip(self._stagers, self._destinations, strict=True):
             window = destination.route.window
             if stager.staged.late and window is not None:
-                raise LateEventsError(
-                    f"{destination.name}: {stager.staged.late:,} of {stager.staged.events:,} events are not within the "
-                    f"last {window.past / 3600:g} hours, the only times that {destination.provider.title} accepts "
-                    f"({window.page}). Nothing was sent. Choose with `late_events:` of the destination:\n"
-                    "  reject     leave them out, as rejections\n"
-                    "  omit_time  send them without their time: the provider takes them as happening now\n"
-                    "  send       send them as they are, for a provider account that accepts them"
-                )
+                raise LateEventsError(_late_words(destination, stager.staged.late, stager.staged.events, window))
 
     @property
     def digests(self) -> dict[str, str] | None:
@@ -312,6 +305,23 @@ class Planner:
             "bytes": staged.bytes,
             "requests": 0,
         }
+
+
+def _late_words(destination: Destination, late: int, events: int, window: Window) -> str:
+    title = destination.provider.title
+    if window.past is None:
+        what = f"{late:,} of {events:,} events have a time, and {title} has no field for it: it takes each event as "
+        what += f"happening when it arrives ({window.page})"
+        send = ""
+    else:
+        what = f"{late:,} of {events:,} events are not within the last {window.past / 3600:g} hours, the only times "
+        what += f"that {title} accepts ({window.page})"
+        send = "\n  send       send them as they are, for a provider account that accepts them"
+    return (
+        f"{destination.name}: {what}. Nothing was sent. Choose with `late_events:` of the destination:\n"
+        "  reject     leave them out, as rejections\n"
+        f"  omit_time  send them without their time: the provider takes them as happening now{send}"
+    )
 
 
 def record_of(rows: pl.DataFrame) -> pl.DataFrame:

@@ -225,7 +225,7 @@ class Delivery:
     def _drop_too_old(self, piece: Piece) -> list[Change]:
         """Reject the events that have left the provider's window since the plan was made."""
         window = self._target.route.window
-        if window is None:
+        if window is None or window.past is None:
             return []
         oldest = (datetime.now(UTC).timestamp() - window.past + window.margin) * 1e6
         late = set(piece.events.filter(pl.col("time") < oldest).get_column("row"))
