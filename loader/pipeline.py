@@ -24,7 +24,7 @@ from typing import Protocol
 from loader.checkpoint import FINISHED, Checkpoint, Row
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
 from loader.mapping import Bound, Kept, Mapped, Mapping, StandIns, bind, read
-from loader.plan import MaxRejected, Planner, forget_rows, open_part, read_ahead
+from loader.plan import MaxRejected, Planner, forget_rows, keep_files, open_part, read_ahead
 from loader.report.totals import RunTotals, totals
 from loader.sending import Progress, Target, deliver_run
 from loader.settings import cursor_from_text, cursor_to_text
@@ -157,7 +157,7 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
             bound = bind(mapping, source.columns)
             planner = Planner(
                 run, run_folder(folder, run), bound.destinations, transaction, again=options.again,
-                digest=not source.inputs and not mapping.tells_new_rows,
+                digest=not source.inputs and not mapping.tells_new_rows, keep_rows=not source.inputs,
             )  # fmt: skip
             with planner, closing(read_ahead(_mapped(source.frames(new.inputs), bound))) as mapped:
                 for frame, kept, events in mapped:
@@ -165,6 +165,9 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
                     planner.add(kept.rows, events, new.delivered_of(frame.input))
                     options.watch.planning(planner.read, planner.rejected)
                 planner.finish()
+            if new.inputs:
+                how = mapping.source.model_dump(mode="json", exclude={"path", "cursor"})
+                keep_files(run_folder(folder, run), {"source": how, "timezone": mapping.timezone}, new.inputs)
             planner.refuse_late_events()
             if options.max_rejected is not None:
                 options.max_rejected.check(planner.rejected, planner.read, planner.reasons())

@@ -65,7 +65,7 @@ def write(
     for run, frame in rejected.items():
         destinations = len(checkpoint.destinations_of(run))
         once = frame.unique("row", keep="first", maintain_order=True)
-        complete, known = with_records(once, folder, run)
+        complete, known = with_records(checkpoint, folder, run, once)
         for name, dtype in known.items():
             columns.setdefault(name, dtype)
         for row, reason, message, record, destination in complete.select(

@@ -8,10 +8,11 @@ from pathlib import Path
 import polars as pl
 
 from loader.checkpoint import Checkpoint
-from loader.plan import read_rejections, read_rows, record_of
+from loader.plan import read_rejections, record_of
 from loader.plan.parts import REJECTION_SCHEMA
 from loader.rejection import ROW
 from loader.report.rejects import Example, first_of_each
+from loader.rereading import rows_as_they_were
 from loader.state import run_folder
 
 # Reasons of rows that could not be read as rows; their record is what is known of them.
@@ -34,10 +35,12 @@ def rejections_of(checkpoint: Checkpoint, folder: Path, run: str) -> pl.DataFram
     return both.sort("row", "destination", nulls_last=False, maintain_order=True)
 
 
-def with_records(rejected: pl.DataFrame, folder: Path, run: str) -> tuple[pl.DataFrame, dict[str, pl.DataType]]:
+def with_records(
+    checkpoint: Checkpoint, folder: Path, run: str, rejected: pl.DataFrame
+) -> tuple[pl.DataFrame, dict[str, pl.DataType]]:
     """`rejected` with the records that it lacks, and the source's columns as far as the plan tells them."""
     lacking = rejected.filter(pl.col("record").is_null()).get_column("row").unique()
-    rows = read_rows(run_folder(folder, run), lacking)
+    rows = rows_as_they_were(run_folder(folder, run), checkpoint.files_of(run), lacking)
     columns = {name: dtype for name, dtype in rows.schema.items() if name != ROW}
     found = record_of(rows) if len(rows) else pl.DataFrame(schema={"row": pl.UInt64(), "record": pl.String()})
     joined = rejected.join(found, on="row", how="left", suffix="_kept", maintain_order="left")
@@ -51,7 +54,9 @@ def examples_of(
     chosen = first_of_each(rejected)
     shown = pl.DataFrame({"row": [example.row for example in chosen.values()]}, schema={"row": pl.UInt64()})
     records = dict(
-        with_records(shown.unique().with_columns(record=pl.lit(None, pl.String)), folder, run)[0].iter_rows()
+        with_records(checkpoint, folder, run, shown.unique().with_columns(record=pl.lit(None, pl.String)))[
+            0
+        ].iter_rows()
     )
     files = checkpoint.files_of(run)
     found = {}

@@ -7,13 +7,11 @@ from loader.plan.encoding import LateEvents, encode
 from loader.plan.parts import (
     PART_SCHEMA,
     RejectionWriter,
-    RowWriter,
-    forget_rows,
     open_part,
     read_rejections,
-    read_rows,
 )
 from loader.plan.planner import Planner, record_of
+from loader.plan.rows import RowWriter, forget_rows, keep_files, kept_file, read_rows
 from loader.plan.staging import Staged, Stager
 
 __all__ = [
@@ -29,6 +27,8 @@ __all__ = [
     "chunk_ends",
     "encode",
     "forget_rows",
+    "keep_files",
+    "kept_file",
     "open_part",
     "read_ahead",
     "read_rejections",

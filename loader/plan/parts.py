@@ -10,17 +10,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
-from loader import jsontext
 from loader.errors import StateError
-from loader.jsontype import JSON, holds_json, is_json
 from loader.plan.background import Background
-from loader.rejection import ROW, SCHEMA
+from loader.rejection import SCHEMA
 
 # `chunk`: number from 1. `event`, `user`: JSON text. `time`: microseconds since 1970 where a window must be kept.
 PART_SCHEMA: dict[str, pl.DataType] = {
@@ -39,8 +36,7 @@ REJECTION_SCHEMA: dict[str, pl.DataType] = {**SCHEMA, "destination": pl.String()
 _FULL = ("os error 28", "os error 27", "os error 122", "Errno 28", "Errno 27", "Errno 122")
 
 REJECTED = "_rejected"
-ROWS = "_rows"
-_ASIDE = "restore it; nothing that is sent depends on it"
+ASIDE = "restore it; nothing that is sent depends on it"
 
 
 def part_path(run_folder: Path, destination: str, number: int) -> Path:
@@ -49,7 +45,7 @@ def part_path(run_folder: Path, destination: str, number: int) -> Path:
 
 
 @contextlib.contextmanager
-def _disk(path: Path) -> Iterator[None]:
+def writing_to(path: Path) -> Iterator[None]:
     """Turn errors of writing `path` into a StateError that says what to do."""
     try:
         yield
@@ -62,7 +58,7 @@ def _disk(path: Path) -> Iterator[None]:
 def write_durably(frame: pl.DataFrame, path: Path) -> None:
     """Write `frame` so that `path` is either complete and on disk, or not there. Raises StateError."""
     unfinished, checksum = path.with_suffix(".unfinished"), path.with_suffix(".sha256")
-    with _disk(path):
+    with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         frame.write_parquet(unfinished, compression="lz4", statistics=False)
         with unfinished.open("rb+") as file:
@@ -100,7 +96,7 @@ def _read(path: Path, way_out: str) -> pl.DataFrame:
     raise StateError(f"{path} is damaged, a part of the plan ({cause}): {way_out}")
 
 
-class _Numbered:
+class Numbered:
     """Frames collected into files of about `rows_per_file` rows, in a folder of their own."""
 
     rows_per_file = 100_000
@@ -132,7 +128,7 @@ class _Numbered:
         write_durably(pl.concat(frames, how="vertical_relaxed"), path.with_suffix(".parquet"))
 
 
-class RejectionWriter(_Numbered):
+class RejectionWriter(Numbered):
     """Rejections of the plan, with the rows themselves."""
 
     folder_name = REJECTED
@@ -144,48 +140,7 @@ class RejectionWriter(_Numbered):
             self._add(named.join(records, on="row", how="left").select(list(REJECTION_SCHEMA)))
 
 
-class RowWriter(_Numbered):
-    """The source's rows that became events, so that one that a provider refuses can be shown as it was.
-
-    They are many and rarely needed: Arrow files without compression cost a quarter of Parquet, and are not synced.
-    """
-
-    folder_name = ROWS
-
-    @staticmethod
-    def _write(frames: list[pl.DataFrame], path: Path) -> None:
-        with _disk(path):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            pl.concat(frames, how="vertical_relaxed").write_ipc(path.with_suffix(".arrow"), compression="uncompressed")
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Keep `rows`: the column `ROW` and the source's own.
-
-        A list or an object that holds JSON text is kept as JSON as a whole: Parquet knows the type only as a column.
-        """
-        mixed = {name: dtype for name, dtype in rows.schema.items() if not is_json(dtype) and holds_json(dtype)}
-        texts = [jsontext.value(pl.col(name), dtype).ext.to(JSON).alias(name) for name, dtype in mixed.items()]
-        self._add(rows.with_columns(texts) if texts else rows)
-
-
-def forget_rows(run_folder: Path) -> None:
-    """Remove the rows of a run that is done and of which nothing was rejected: nobody will ask for them."""
-    shutil.rmtree(run_folder / ROWS, ignore_errors=True)
-
-
 def read_rejections(run_folder: Path) -> pl.DataFrame:
     """All rejections of a plan (`REJECTION_SCHEMA`), in the order in which they were found. Raises StateError."""
-    frames = [_read(path, _ASIDE) for path in sorted((run_folder / REJECTED).glob("*.parquet"))]
+    frames = [_read(path, ASIDE) for path in sorted((run_folder / REJECTED).glob("*.parquet"))]
     return pl.concat(frames) if frames else pl.DataFrame(schema=REJECTION_SCHEMA)
-
-
-def read_rows(run_folder: Path, rows: Iterable[int]) -> pl.DataFrame:
-    """The source's rows with these numbers, as far as they are kept. Raises StateError."""
-    wanted = pl.Series(sorted(rows), dtype=pl.UInt64).implode()
-    found = []
-    for path in sorted((run_folder / ROWS).glob("*.arrow")):
-        try:
-            found.append(pl.scan_ipc(path).filter(pl.col(ROW).is_in(wanted)).collect())
-        except pl.exceptions.PolarsError as error:
-            raise StateError(f"{path} is damaged ({error}): {_ASIDE}") from None
-    return pl.concat(found, how="diagonal_relaxed") if found else pl.DataFrame(schema={ROW: pl.UInt64()})

@@ -17,7 +17,8 @@ from loader import checkpoint as record
 from loader import jsontext
 from loader.errors import LateEventsError
 from loader.plan.background import Background
-from loader.plan.parts import RejectionWriter, RowWriter
+from loader.plan.parts import RejectionWriter
+from loader.plan.rows import RowWriter
 from loader.plan.staging import Stager
 from loader.providers.base import DestinationSettings, Provider, Route, Window
 from loader.rejection import ROW
@@ -121,8 +122,10 @@ class Planner:
         *,
         again: bool,
         digest: bool,
+        keep_rows: bool,
     ) -> None:
-        """`connection`: a transaction of the checkpoint, open until the plan is committed. `digest`: see `Staged`."""
+        """`connection`: a transaction of the checkpoint, open until the plan is committed. `digest`: see `Staged`.
+        `keep_rows`: write down the rows that become events, see `rows`."""
         self.run, self._connection, self._again, self._digest = run, connection, again, digest
         self._destinations = [planned.destination for planned in destinations]
         self._columns = [planned.columns for planned in destinations]
@@ -143,10 +146,8 @@ class Planner:
             )
             for planned in destinations
         ]
-        self._rejections, self._rows = (
-            RejectionWriter(run_folder, self._background),
-            RowWriter(run_folder, self._background),
-        )
+        self._rejections = RejectionWriter(run_folder, self._background)
+        self._rows = RowWriter(run_folder, self._background) if keep_rows else None
         self._rows_of: dict[str, tuple[int, int]] = {}
         self.read = self.filtered = self.events = 0
         self._rows_rejected: Counter[str] = Counter()
@@ -196,7 +197,8 @@ class Planner:
             )
             survivors = rows.filter(~in_lost)
         self.events += len(survivors)
-        self._rows.add(survivors)
+        if self._rows is not None:
+            self._rows.add(survivors)
         for stager, destination, result in zip(self._stagers, self._destinations, mapped, strict=True):
             if destination.name in delivered:
                 stager.skip(len(survivors))
@@ -219,7 +221,8 @@ class Planner:
         for stager in self._stagers:
             stager.finish()
         self._rejections.close()
-        self._rows.close()
+        if self._rows is not None:
+            self._rows.close()
         self._background.finish()
 
     def refuse_late_events(self) -> None:

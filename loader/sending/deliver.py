@@ -228,9 +228,9 @@ class Delivery:
         if window is None or window.past is None:
             return []
         oldest = (datetime.now(UTC).timestamp() - window.past + window.margin) * 1e6
-        late = set(piece.events.filter(pl.col("time") < oldest).get_column("row"))
-        if not late:
+        if piece.oldest is None or piece.oldest >= oldest:
             return []
+        late = set(piece.events.filter(pl.col("time") < oldest).get_column("row"))
         hours = f"{window.past / 3600:g} hours"
         words = f"time: older than the {hours} that the provider accepts, by the time it could be sent"
         if piece.doubted:

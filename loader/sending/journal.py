@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +15,7 @@ from loader.checkpoint import Checkpoint, chunks, destinations, ids, planned, re
 
 # SQL for the driver, which runs it in a third of the time that a statement of SQLAlchemy takes.
 Change = tuple[str, Any]
+_Entry = tuple[list[Change], asyncio.Future[None]]
 
 _dialect = sqlite.dialect(paramstyle="named")
 
@@ -109,59 +112,65 @@ def count_rejected(connection: Connection, chunk: RowMapping, reason: str, *, fr
         connection.execute(sa.delete(ids).where(here, inside))
 
 
-# Turns of the event loop that a commit waits for others: enough for the next chunk, which an answer sets free, to
-# write its intent into the same transaction as that answer's receipt.
-TURNS = 8
-
-
 class Journal:
     """Writes changes durably, in order, in as few transactions as the moment allows.
 
-    `write` returns when its changes are synced to disk; what several tasks write in a few turns of the event loop
-    shares a transaction. It runs in the event loop's thread: a commit takes less time than a change of threads.
+    `write` returns when its changes are synced to disk. They are synced in a thread of their own, while the event loop
+    goes on; what is written meanwhile shares the next transaction.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._path = checkpoint.path
         self._connection = checkpoint.engine.connect()
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[tuple[list[Change], asyncio.Future[None]]] = []
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._waiting: list[_Entry] = []
+        self._busy = False
 
     async def write(self, changes: list[Change]) -> None:
         """Make `changes` durable. Raises StateError; then nothing of this call is written."""
         future: asyncio.Future[None] = self._loop.create_future()
-        if not self._waiting:
-            self._loop.call_soon(self._commit_after, TURNS)
         self._waiting.append((changes, future))
+        if not self._busy:
+            self._begin()
         await future
 
     def close(self) -> None:
         """Write what waits, and give back the connection."""
-        self._commit()
+        self._thread.shutdown()
+        _settle(self._waiting, self._commit(self._waiting))
         self._connection.close()
 
-    def _commit_after(self, turns: int) -> None:
-        if turns:
-            self._loop.call_soon(self._commit_after, turns - 1)
-        else:
-            self._commit()
-
-    def _commit(self) -> None:
+    def _begin(self) -> None:
         entries, self._waiting = self._waiting, []
+        self._busy = True
+        self._loop.run_in_executor(self._thread, self._commit, entries).add_done_callback(partial(self._end, entries))
+
+    def _end(self, entries: list[_Entry], committed: asyncio.Future[Exception | None]) -> None:
+        self._busy = False
+        _settle(entries, committed.result())
+        if self._waiting:
+            self._begin()
+
+    def _commit(self, entries: list[_Entry]) -> Exception | None:
+        """Write the changes of `entries`, all or none; what went wrong."""
         if not entries:
-            return
-        failure: Exception | None = None
+            return None
         try:
             with translated(self._path, "written"), self._connection.begin():
                 for changes, _ in entries:
                     for statement, values in changes:
                         self._connection.exec_driver_sql(statement, values)
         except Exception as error:  # noqa: BLE001 - raised where the changes are awaited
-            failure = error
-        for _, future in entries:
-            if future.cancelled():
-                continue
-            if failure is None:
-                future.set_result(None)
-            else:
-                future.set_exception(failure)
+            return error
+        return None
+
+
+def _settle(entries: list[_Entry], failure: Exception | None) -> None:
+    for _, future in entries:
+        if future.cancelled():
+            continue
+        if failure is None:
+            future.set_result(None)
+        else:
+            future.set_exception(failure)

@@ -36,6 +36,12 @@ class Piece:
         found: str | None = self.events.item(0, "user")
         return found
 
+    @property
+    def oldest(self) -> int | None:
+        """The earliest time of its events, in microseconds since 1970, where a window must be kept."""
+        found: Any = self.events.get_column("time").min()
+        return None if found is None else int(found)
+
     def shares_users(self, other: Piece) -> bool:
         """Whether both may hold events of the same user."""
         return self.users[0] <= other.users[1] and other.users[0] <= self.users[1]
