@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from pydantic import TypeAdapter
 
+from loader.checkpoint import Row
 from loader.errors import SourceError
 from loader.plan import kept_file, read_rows
 from loader.rejection import ROW
@@ -18,7 +19,7 @@ from loader.sources import Input, open_source
 _settings: TypeAdapter[Any] = TypeAdapter(SourceSettings)
 
 
-def rows_as_they_were(run_folder: Path, files: Sequence[Mapping[str, Any]], rows: Iterable[int]) -> pl.DataFrame:
+def rows_as_they_were(run_folder: Path, files: Sequence[Row], rows: Iterable[int]) -> pl.DataFrame:
     """The rows of a run with these numbers, as far as they are to be had: `rejection.ROW` and the source's columns.
 
     `files`: those that the run loaded (rows of the checkpoint). A file that has changed since gives none.
