@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -96,10 +96,11 @@ class EventField:
 class Window:
     """The event times that a provider accepts: from `past` seconds before now until now.
 
-    An event must still be inside when it arrives, not only when it leaves: `margin` seconds are for the way.
+    `past` is None where the API has no field for a time: then every event with a time is late, and cannot be sent as it
+    is. An event must still be inside when it arrives, not only when it leaves: `margin` seconds are for the way.
     """
 
-    past: float
+    past: float | None
     page: str
     margin: float = 60.0
 
@@ -120,8 +121,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Encoded:
-    """`event`: String, the event's JSON text as it stands in a request. `user`: String, the JSON text of the user that
-    a grouping route writes once for all events of the user; null elsewhere. `checks`: over the same columns."""
+    """`event`: String, the event's JSON text as it stands in a request. `user`: String, the JSON text of the user for a
+    route that is `grouped`, `ordered` or has `users_per_call`, else null. `checks`: over the same columns."""
 
     event: pl.Expr
     user: pl.Expr
@@ -133,7 +134,8 @@ class Request:
     """One HTTP request, complete: nothing is added on the way."""
 
     method: str
-    url: str
+    # The keys of some providers stand in the path.
+    url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
@@ -177,7 +179,11 @@ class Route(ABC):
 
     name: str
     limits: tuple[Limit, ...]
+    # What a mapping may send this way: `event:`, `customer:` (whose columns have no `name`), or both.
+    takes: frozenset[Literal["event", "customer"]] = frozenset({"event"})
     events_per_call: int
+    # 1 where the address or the body names one user for all events of a call.
+    users_per_call: int | None = None
     # None where the provider publishes none and the other limits bound the body anyway.
     bytes_per_call: int | None = None
     # Bytes of a body around its events; a comma between two events comes on top.
@@ -202,17 +208,21 @@ class Route(ABC):
         """What can never be sent with these columns, whatever the rows: (column, what is wrong and what is right)."""
         return []
 
+    def warning(self, events: int) -> str | None:
+        """What a person should know before so many events go this way, and what to do instead; None: nothing."""
+        return None
+
     @abstractmethod
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
         """Expressions over a frame of events with `columns` (see `loader.mapping`): JSON text, user, checks."""
 
     @abstractmethod
     def body(self, users: Sequence[bytes | None], events: Sequence[bytes]) -> bytes:
-        """The request's body for the `Encoded` texts of a chunk, in order. Same input, same bytes."""
+        """The request's body for the `Encoded` texts of a chunk (UTF-8), in order. Same input, same bytes."""
 
     @abstractmethod
     def request(self, settings: Any, body: bytes, users: Sequence[bytes | None]) -> Request:
-        """The request that carries `body`; `settings` are the provider's own."""
+        """The request that carries `body`; `settings` are the provider's own, `users` those that `body` was made of."""
 
     @abstractmethod
     def read(self, answer: Answer, rows: Sequence[int]) -> Receipt:
@@ -245,6 +255,24 @@ def over(column: str, broken: pl.Expr, message: str, value: pl.Expr | None = Non
     return Check(broken, "over_limit", column, message, value)
 
 
+def four_digit_years(columns: Mapping[str, pl.DataType]) -> list[Check]:
+    """Checks that times and dates among `columns` lie in the years 1 to 9999: ISO 8601 text has no others."""
+    checks = []
+    for column, dtype in columns.items():
+        if isinstance(dtype, pl.Datetime):
+            day = pl.col(column).dt.timestamp("us") // 86_400_000_000
+        elif isinstance(dtype, pl.Date):
+            day = pl.col(column).to_physical()
+        else:
+            continue
+        outside = ~day.is_between(_FIRST_DAY, _LAST_DAY)
+        checks.append(Check(outside, "bad_value", column, f"{column}: the time lies outside the years 1 to 9999"))
+    return checks
+
+
+_FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
+
+
 def parse_json(body: bytes) -> Any:
     """The JSON value of an answer's body, or None where it is not JSON (such as a proxy's page)."""
     try:
@@ -264,11 +292,11 @@ def retry_after(answer: Answer) -> float | None:
     value = answer.headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", value):
         return float(value)
-    when, now = _http_date(value), _http_date(answer.headers.get("date", ""))
+    when, now = http_date(value), http_date(answer.headers.get("date", ""))
     return None if when is None else max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 
 
-def _http_date(value: str) -> datetime | None:
+def http_date(value: str) -> datetime | None:
     """An HTTP date (always GMT, RFC 9110 5.6.7), or None."""
     try:
         when = parsedate_to_datetime(value)
@@ -288,7 +316,8 @@ def common_failure(answer: Answer, documented: bool) -> Receipt:
     if status in (500, 503) and documented:
         return Receipt(Outcome.NOT_TAKEN, wait=retry_after(answer), message=said)
     if 300 <= status < 400:
-        where = answer.headers.get("location", "elsewhere").split("?")[0]
+        # The rest of the address may hold a key.
+        where = urlsplit(answer.headers.get("location", "")).hostname or "another path"
         return Receipt(
             Outcome.STOPPED, message=f"HTTP {status}: redirected to {where}; keys are not sent to another address"
         )

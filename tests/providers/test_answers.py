@@ -100,7 +100,7 @@ def test_bloomreach_results_without_ids_are_in_order() -> None:
     [
         ({"errors": ["a", "b"]}, "a; b"),
         ({"errors": "a"}, "a"),
-        ({"errors": {"_global": ["a"]}}, "_global: ['a']"),
+        ({"errors": {"_global": ["a"]}}, "_global: a"),
         ({"error": "access key not found"}, "access key not found"),
         ({"message": "No commands"}, "No commands"),
         ({}, "refused without a reason"),
