@@ -59,7 +59,7 @@ VALUE_BYTES = 16 * 1024
 REQUESTS_PER_MINUTE = 6000
 # No page limits the whole request; 50 commands of 800 KB each would make 40 MB.
 BODY_BYTES = 10_000_000
-# Milliseconds read as seconds: the provider recognises neither (ADD_EVENT), and would take the year 50,000.
+# Milliseconds read as seconds: the provider does not tell them apart (ADD_EVENT), and would take the year 50,000.
 LATEST = 100_000_000_000
 # Both routes are not for large volumes, and no page says where those begin.
 MANY_COMMANDS = 100_000
@@ -103,6 +103,12 @@ class _Track(Route):
     # Neither route works in order of arrival; times place events and updates (BATCH_COMMANDS, SYNCHRONIZATION).
     ordered = False
     rate = REQUESTS_PER_MINUTE / 60
+
+    def problems(self, columns: Mapping[str, pl.DataType]) -> list[tuple[str, str]]:
+        """An id that is given twice."""
+        if "user" in columns and "ids.registered" in columns:
+            return [("ids.registered", "`user` is Bloomreach's `registered` already; map one of the two")]
+        return []
 
     def in_doubt(self, columns: Mapping[str, pl.DataType]) -> InDoubt:
         """Equal events of equal times are removed for 90 days (DUPLICATES), and an update is no newer the second time
