@@ -227,7 +227,21 @@ def within_limits(route: Route, chunk: Chunk) -> None:
 
 
 @every_kind
-@pytest.mark.parametrize(("size", "properties"), [(1, 8), (400, 8), (15_000, 40), (900_000, 8)])
+def test_a_user_is_never_another_place(provider: Provider, route: Route, kind: str) -> None:
+    users = [".", "..", "a/b", "/", "?", "#", "%2e%2e", "a b", "+", "00123", "é", "null", ";", "\\", "\x00", "\r\n."]
+    columns = {ROW: range(len(users)), "user": users, "name": "purchase", "properties.n": range(len(users))}
+    frame = pl.DataFrame(columns, schema_overrides={ROW: pl.UInt64}).drop("name" if kind == "customer" else [])
+    for chunk in chunks(provider, route, frame):
+        segments = [unquote(part) for part in urlsplit(chunk.request.url).path.split("/")]
+        assert not {".", ".."} & set(segments)
+        strings = [value for _, value in leaves(parsed(chunk.request.body)) if isinstance(value, str)]
+        assert set(chunk.users) <= {*strings, segments[-1]}
+        assert chunk.request.url.isascii()
+        assert chunk.request.url.isprintable()
+
+
+@every_kind
+@pytest.mark.parametrize(("size", "properties"), [(1, 8), (400, 8), (15_000, 40), (900_000, 8), (1_100_000, 10)])
 def test_no_limit_is_passed_by_full_chunks(
     provider: Provider, route: Route, kind: str, size: int, properties: int
 ) -> None:
