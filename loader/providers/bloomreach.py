@@ -281,7 +281,7 @@ def _checks(columns: Mapping[str, pl.DataType], properties: pl.Expr, values: Map
     checks.append(Check(properties == "{}", "bad_value", "properties", empty))
     if "time" in columns:
         seconds = pl.col("time").dt.timestamp("us") // 1_000_000
-        words = "time: {value} s since 1970 is beyond the year 5138; milliseconds are read with `unit: ms`"
+        words = "time: {value} s since 1970 lies 3,000 years away; milliseconds are read with `unit: ms`"
         checks.append(Check(seconds.abs() > LATEST, "bad_value", "time", words, seconds))
     return checks
 
