@@ -49,11 +49,11 @@ FREE_PER_HOUR = 1000
 LIMITS = (
     Limit("events per call", EVENTS_PER_CALL, "events", BATCH_TRACK, READ),
     Limit("requests", REQUESTS_PER_MINUTE, "requests/min", BATCH_TRACK, READ),
-    # RATE_LIMITS does not say of what.
-    Limit("plan Free, per hour", FREE_PER_HOUR, "", RATE_LIMITS, READ),
-    Limit("plan Free, per day", 10_000, "", RATE_LIMITS, READ),
-    Limit("plan Pro, per hour", 10_000, "", RATE_LIMITS, READ),
-    Limit("plan Pro, per day", 100_000, "", RATE_LIMITS, READ),
+    # The page does not say which of the two.
+    Limit("plan Free", FREE_PER_HOUR, "requests or events/hour", RATE_LIMITS, READ),
+    Limit("plan Free", 10_000, "requests or events/day", RATE_LIMITS, READ),
+    Limit("plan Pro", 10_000, "requests or events/hour", RATE_LIMITS, READ),
+    Limit("plan Pro", 100_000, "requests or events/day", RATE_LIMITS, READ),
     Limit("one request", BODY_BYTES, "bytes", "none published; the loader's own bound", READ),
 )
 
@@ -127,7 +127,8 @@ class Batch(Route):
         """
         said = parse_json(answer.body)
         if not 200 <= answer.status < 300:
-            receipt = common_failure(answer, documented=isinstance(said, dict))
+            # A gateway's own JSON has neither of the two (ERRORS).
+            receipt = common_failure(answer, documented=isinstance(said, dict) and bool({"error", "code"} & set(said)))
             asked = receipt.wait if receipt.wait is not None else _asked_to_wait(answer, said)
             return replace(receipt, wait=asked) if receipt.outcome is Outcome.NOT_TAKEN else receipt
         count = said.get("processed_count") if isinstance(said, dict) else None

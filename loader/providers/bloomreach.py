@@ -48,6 +48,7 @@ from loader.rejection import ROW
 
 BATCH_COMMANDS = "https://documentation.bloomreach.com/engagement/reference/batch-commands-2"
 ADD_EVENT = "https://documentation.bloomreach.com/engagement/reference/add-event"
+UPDATE_CUSTOMER = "https://documentation.bloomreach.com/engagement/reference/update-customer-properties-2"
 OVERVIEW = "https://documentation.bloomreach.com/engagement/reference/tracking-api-overview-2"
 READ = "2026-11-20"
 
@@ -66,12 +67,19 @@ MANY_COMMANDS = 100_000
 MANY_SINGLE = 1_000
 OWN = "none published; the loader's own bound"
 
-_COMMON_LIMITS = (
-    Limit("one property's value, less than", VALUE_BYTES, "bytes", BATCH_COMMANDS, READ),
-    Limit("properties per event, at least", 1, "property", ADD_EVENT, READ),
-    Limit("time, at most", LATEST, "seconds since 1970", OWN, READ),
-    Limit("requests", REQUESTS_PER_MINUTE, "requests/min", OVERVIEW, READ),
-)
+
+def _limits(page: str, what: str, many: int) -> tuple[Limit, ...]:
+    """What both routes limit, on their own pages. `what`: that which the page counts."""
+    return (
+        Limit(f"one {what}, less than", MESSAGE_BYTES, "bytes", page, READ),
+        Limit("one property's value, less than", VALUE_BYTES, "bytes", page, READ),
+        Limit("properties of an event, at least", 1, "property", ADD_EVENT, READ),
+        Limit("properties of a customer, at least", 1, "property", UPDATE_CUSTOMER, READ),
+        Limit("time, at most", LATEST, "seconds since 1970", OWN, READ),
+        Limit("requests", REQUESTS_PER_MINUTE, "requests/min", OVERVIEW, READ),
+        Limit("large volume, warned of above", many, f"{what}s", OWN, READ),
+    )
+
 
 # A wrong project token is answered with 400 (ERRORS); halving a chunk would only refuse every event for it.
 _ACCESS_ERRORS = ("Invalid project id", "Could not authenticate")
@@ -122,8 +130,7 @@ class Commands(_Track):
     name = "batch"
     limits = (
         Limit("commands per call", COMMANDS, "commands", BATCH_COMMANDS, READ),
-        Limit("one command, less than", MESSAGE_BYTES, "bytes", BATCH_COMMANDS, READ),
-        *_COMMON_LIMITS,
+        *_limits(BATCH_COMMANDS, "command", MANY_COMMANDS),
         Limit("one request", BODY_BYTES, "bytes", OWN, READ),
     )
     events_per_call = COMMANDS
@@ -184,8 +191,7 @@ class Single(_Track):
     name = "single"
     limits = (
         Limit("events per call", 1, "event", ADD_EVENT, READ),
-        Limit("one message, less than", MESSAGE_BYTES, "bytes", ADD_EVENT, READ),
-        *_COMMON_LIMITS,
+        *_limits(ADD_EVENT, "message", MANY_SINGLE),
     )
     events_per_call = 1
 

@@ -70,7 +70,6 @@ class Single(Route):
     name = "single"
     limits = LIMITS
     events_per_call = 1
-    users_per_call = 1
     window = Window(None, TRACK)
 
     def problems(self, columns: Mapping[str, pl.DataType]) -> list[tuple[str, str]]:
@@ -153,7 +152,7 @@ class Single(Route):
         if code in _API_KEY:
             return Receipt(Outcome.STOPPED, message=message)
         if answer.status not in (200, 400) or code is None:
-            return common_failure(answer, documented=True)
+            return common_failure(answer, documented=code is not None)
         if code == _SOMETHING_WRONG:
             return Receipt(Outcome.NOT_TAKEN, message=message)
         return Receipt(Outcome.REFUSED, message=message)

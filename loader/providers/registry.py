@@ -25,15 +25,12 @@ class Providers(Mapping[str, Provider]):
 
     def __init__(self, own: Iterable[Provider]) -> None:
         self._own = {provider.name: provider for provider in own}
-        self._loaded: dict[str, Provider] = {}
 
     def __getitem__(self, name: str) -> Provider:
         outside = self._outside
         if name in self._own:
             return self._own[name]
-        if name not in self._loaded:
-            self._loaded[name] = _load(outside[name])
-        return self._loaded[name]
+        return _load(outside[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter([*self._own, *self._outside])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from loader.providers.base import Provider, Route
-from loader.report.words import table
+from loader.report.words import plural, table
 
 
 def as_json(provider: Provider) -> dict[str, Any]:
@@ -31,7 +31,10 @@ def as_json(provider: Provider) -> dict[str, Any]:
 def _route(route: Route) -> dict[str, Any]:
     return {
         "name": route.name,
+        "takes": sorted(route.takes),
+        "takes_time": route.window is None or route.window.past is not None,
         "events_per_call": route.events_per_call,
+        "users_per_call": route.users_per_call,
         "requests_per_second": route.rate,
         "limits": [vars(limit) for limit in route.limits],
     }
@@ -62,6 +65,12 @@ def _provider(provider: Provider) -> str:
         lines += [f"  {line}" for line in table(rows, "<<<")]
         if route.rate is None:
             lines.append("  no rate published")
+        if route.window is not None and route.window.past is None:
+            lines.append("  no field for the time of an event")
+        if route.users_per_call is not None:
+            lines.append(f"  at most {plural(route.users_per_call, 'user')} per call")
+        if "customer" in route.takes:
+            lines.append("  takes customers (`customer:`) too")
         lines += [f"  [{at}] {page}, read {read}" for at, (page, read) in enumerate(pages, 1)]
     lines += ["", "settings (* must be given)"]
     settings = [

@@ -86,6 +86,9 @@ def test_providers_shows_every_setting_field_and_limit() -> None:
             assert f"{limit['value']:,} {limit['unit']}" in out
     assert "  label  text  A label of at most 200 characters." in out
     assert "  * rest_api_key " in out
+    assert out.count("  no field for the time of an event\n") == 2
+    assert out.count("  takes customers (`customer:`) too\n") == 2
+    assert out.count("  at most 1 user per call\n") == 1
 
 
 def test_schema_is_a_json_schema_of_mappings() -> None:

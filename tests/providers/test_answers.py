@@ -100,6 +100,7 @@ def result(row: int, success: bool = True, **more: Any) -> dict[str, Any]:
         (APPIZER, answer(403, {"code": "INSUFFICIENT_PERMISSIONS"}), Outcome.STOPPED),
         (APPIZER, answer(500, {"error": "server_error"}), Outcome.NOT_TAKEN),
         (APPIZER, answer(500, HTML), Outcome.IN_DOUBT),
+        (APPIZER, answer(500, {"message": "Internal server error"}), Outcome.IN_DOUBT),
         (PUSHENGAGE, answer(200, {"error_code": 0, "data": {}}), Outcome.TAKEN),
         (PUSHENGAGE, answer(200, {"error_code": 1003}), Outcome.REFUSED),
         (PUSHENGAGE, answer(200, {"error_code": 1001}), Outcome.NOT_TAKEN),
@@ -115,6 +116,7 @@ def result(row: int, success: bool = True, **more: Any) -> dict[str, Any]:
         (PUSHENGAGE, answer(401, {}), Outcome.STOPPED),
         (PUSHENGAGE, answer(500, error(1001)), Outcome.NOT_TAKEN),
         (PUSHENGAGE, answer(500, HTML), Outcome.IN_DOUBT),
+        (PUSHENGAGE, answer(500, {"message": "Internal server error"}), Outcome.IN_DOUBT),
         (PUSHENGAGE, answer(413, error(1003)), Outcome.REFUSED),
     ],
 )
