@@ -260,16 +260,17 @@ def four_digit_years(columns: Mapping[str, pl.DataType]) -> list[Check]:
     checks = []
     for column, dtype in columns.items():
         if isinstance(dtype, pl.Datetime):
-            day = pl.col(column).dt.timestamp("us") // 86_400_000_000
+            number, day = pl.col(column).dt.timestamp("us"), 86_400_000_000
         elif isinstance(dtype, pl.Date):
-            day = pl.col(column).to_physical()
+            number, day = pl.col(column).to_physical(), 1
         else:
             continue
-        outside = ~day.is_between(_FIRST_DAY, _LAST_DAY)
+        outside = ~number.is_between(_FIRST_DAY * day, (_LAST_DAY + 1) * day, closed="left")
         checks.append(Check(outside, "bad_value", column, f"{column}: the time lies outside the years 1 to 9999"))
     return checks
 
 
+# Days since 1970.
 _FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
 
 

@@ -231,7 +231,10 @@ def moment(year: int) -> pl.Series:
         (BLOOMREACH_ONE, {f"properties.p{n}": "n" * 16_000 for n in range(52)}, [("over_limit", "event")]),
         (BATCH, {"properties.until": moment(9000)}, []),
         (BATCH, {"properties.until": moment(20_000)}, [("bad_value", "properties.until")]),
+        (BATCH, {"properties.until": datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)}, []),
+        (BATCH, {"properties.since": datetime(1, 1, 1, tzinfo=UTC)}, []),
         (BATCH, {"properties.day": date(9999, 12, 31)}, []),
+        (BATCH, {"properties.day": date(1, 1, 1)}, []),
         (
             BATCH,
             {"properties.day": pl.Series([4_000_000], dtype=pl.Int32).cast(pl.Date)},

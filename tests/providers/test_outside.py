@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +70,56 @@ def test_a_plan_for_the_provider_of_the_readme(acme: Installed) -> None:
     state = [path.read_bytes() for path in acme.project.folder.rglob("*") if path.is_file()]
     assert state
     assert not any(b"s3cret" in content for content in state)
+
+
+@pytest.fixture
+def acme_api() -> Iterator[tuple[str, list[Any]]]:
+    """The address of an API as Acme's documents have it, which refuses number 7, and the bodies that arrived."""
+    arrived: list[Any] = []
+
+    class Api(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            known = (self.path, self.headers["Authorization"]) == ("/v1/track", "Bearer s3cret")
+            arrived.append(body["items"])
+            seventh = [at for at, item in enumerate(body["items"]) if item["facts"]["number"] == 7]
+            rejected = [{"index": at, "why": "not that one"} for at in seventh]
+            answer = {"accepted": len(body["items"]) - len(rejected), "rejected": rejected}
+            raw = json.dumps(answer if known else {"error": "who are you?"}).encode()
+            self.send_response(200 if known else 401)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", arrived
+        server.shutdown()
+        thread.join()
+
+
+def test_a_run_for_the_provider_of_the_readme(acme: Installed, acme_api: tuple[str, list[Any]]) -> None:
+    url, arrived = acme_api
+    acme.project.csv(numbered(450))
+    mapping = str(acme.project.mapping(simple_mapping(destination(base_url=url, rate="1000/s", concurrency=1))))
+    ended = acme.loader("run", mapping, "--json")
+    assert ended.code == 3
+    events = ended.destination()
+    assert (events["total"], events["sent"], events["rejected"]) == (450, 449, 1)
+    assert [len(items) for items in arrived] == [200, 200, 50]
+    assert arrived[0][0] == {
+        "person": "00001",
+        "what": "purchase",
+        "at": "2026-03-01T10:00:01Z",
+        "facts": {"number": 1},
+    }
+    rejects = acme.loader("rejects", mapping).out
+    assert "not that one" in rejects
+    assert "row 7" in rejects
 
 
 def test_its_settings_are_checked_like_any_other(acme: Installed) -> None:
