@@ -172,7 +172,9 @@ class Commands(_Track):
         results = said.get("results") if isinstance(said, dict) else None
         if results is None and isinstance(said, dict) and said.get("success") is False:
             return Receipt(Outcome.REFUSED, message=_words(said))
-        if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
+        if not isinstance(results, list) or not all(
+            isinstance(result, dict) and isinstance(result.get("success"), bool) for result in results
+        ):
             return Receipt(Outcome.IN_DOUBT, message="HTTP 200, but the body is not Bloomreach's answer")
         positions = {str(row): position for position, row in enumerate(rows)}
         if all("command_id" in result for result in results):
@@ -181,7 +183,7 @@ class Commands(_Track):
             placed = dict(enumerate(results))
         if len(results) != len(rows) or sorted(placed) != list(range(len(rows))):
             return Receipt(Outcome.IN_DOUBT, message=f"{len(results)} results for {len(rows)} commands")
-        refused = {at: _words(result) for at, result in sorted(placed.items()) if result.get("success") is not True}
+        refused = {at: _words(result) for at, result in sorted(placed.items()) if not result["success"]}
         return Receipt(Outcome.TAKEN, refused=refused)
 
 

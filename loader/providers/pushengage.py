@@ -176,13 +176,13 @@ def _error(error: Mapping[str, object]) -> tuple[int | None, str]:
     code, details = error.get("code", error.get("error_code")), error.get("details")
     told = [_detail(one) for one in details if isinstance(one, dict)] if isinstance(details, list) else []
     words = "; ".join([str(error.get("message") or error.get("error_message") or "failed"), *told])
-    return (code if type(code) is int else None), f"{excerpt(words.encode())} (code {code})"
+    return (code if type(code) is int else None), f"code {code}: {excerpt(words.encode())}"
 
 
 def _detail(detail: Mapping[str, object]) -> str:
-    path = detail.get("path")
+    path, words = detail.get("path"), str(detail.get("message") or "invalid")
     where = ".".join(map(str, path)) if isinstance(path, list) else ""
-    return f"{where}: {detail.get('message')}" if where else str(detail.get("message"))
+    return f"{where}: {words}" if where else words
 
 
 PUSHENGAGE = Provider(

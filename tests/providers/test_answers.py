@@ -66,6 +66,7 @@ def result(row: int, success: bool = True, **more: Any) -> dict[str, Any]:
         (BLOOMREACH, answer(200, results(result(11), result(12))), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, results(result(11), result(12), result(12))), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, results(result(11), result(12), result(99))), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, results(result(11), result(12), {"command_id": "13"})), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, HTML), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, []), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, {"results": "ok"}), Outcome.IN_DOUBT),
@@ -152,12 +153,12 @@ def test_how_long_appizer_asks_to_wait(body: Any, headers: dict[str, str], secon
     [
         ([{"message": "event_name is required", "path": ["event_name"]}], "event_name: event_name is required"),
         ([{"message": "too long", "path": ["data", "a", 1]}, {"message": "b"}], "data.a.1: too long; b"),
-        ([{"path": []}, 5], "None"),
+        ([{"path": []}, 5], "invalid"),
     ],
 )
 def test_a_pushengage_refusal_tells_where(details: Any, words: str) -> None:
     receipt = PUSHENGAGE.read(answer(400, error(1003, details=details)), ROWS)
-    assert receipt.message == f"HTTP 400: Invalid data; {words} (code 1003)"
+    assert receipt.message == f"HTTP 400: code 1003: Invalid data; {words}"
 
 
 def test_batch_keeps_the_token() -> None:
