@@ -158,6 +158,7 @@ APPIZER = Provider(
     base_url="https://api.appizer.com",
     settings=AppizerSettings,
     routes=(Batch(),),
+    user="user_id",
     fields={
         "ip": EventField("text", "The IP address of the user."),
         "user_agent": EventField("text", "The user agent of the user's device or browser (`ua`)."),

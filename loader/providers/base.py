@@ -231,13 +231,15 @@ class Route(ABC):
 
 @dataclass(frozen=True)
 class Provider:
-    """A vendor's API. `routes`: the first is the default. `id_types`: names allowed under `ids:`; None: any."""
+    """A vendor's API. `routes`: the first is the default. `user`: what the API calls the id that `user:` is.
+    `id_types`: names allowed under `ids:`; None: any."""
 
     name: str
     title: str
     base_url: str
     settings: type[DestinationSettings]
     routes: tuple[Route, ...]
+    user: str
     fields: Mapping[str, EventField]
     id_types: tuple[str, ...] | None
     # Settings that must not be shown or stored.

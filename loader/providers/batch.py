@@ -261,6 +261,7 @@ BATCH = Provider(
     base_url="https://api.batch.com",
     settings=BatchSettings,
     routes=(Bulk(), Single()),
+    user="Custom User ID",
     fields={
         "label": EventField("text", f"A label of at most {LABEL} characters."),
         "tags": EventField("list", f"At most {TAGS} tags of at most {TAG} characters."),

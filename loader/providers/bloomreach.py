@@ -320,6 +320,7 @@ BLOOMREACH = Provider(
     base_url="https://api.exponea.com",
     settings=BloomreachSettings,
     routes=(Commands(), Single()),
+    user="registered",
     fields={},
     id_types=None,
     secrets=("project_token", "api_key_id", "api_secret", "api_token"),

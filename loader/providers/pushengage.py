@@ -191,6 +191,7 @@ PUSHENGAGE = Provider(
     base_url="https://s2s.pushengage.com",
     settings=PushEngageSettings,
     routes=(Single(),),
+    user="profile_id",
     fields={},
     id_types=("profile_id", "device_token_hash"),
     secrets=("api_key",),

@@ -24,6 +24,7 @@ def as_json(provider: Provider) -> dict[str, Any]:
             {"name": name, "kind": field.kind, "description": field.description}
             for name, field in provider.fields.items()
         ],
+        "user": provider.user,
         "id_types": None if provider.id_types is None else list(provider.id_types),
     }
 
@@ -80,6 +81,7 @@ def _provider(provider: Provider) -> str:
     lines += ["", "fields of an event, beside id, user, name, time and properties"]
     fields = [(name, field.kind, field.description) for name, field in provider.fields.items()]
     lines += [f"  {line}" for line in table(fields, "<<<")] or ["  none"]
+    lines += ["", f"`user` is sent as {provider.user}"]
     if provider.id_types != ():
-        lines += ["", "types of `ids`: " + ("any" if provider.id_types is None else ", ".join(provider.id_types))]
+        lines += ["types of `ids`: " + ("any" if provider.id_types is None else ", ".join(provider.id_types))]
     return "\n".join(lines)

@@ -75,6 +75,7 @@ def test_providers_shows_every_setting_field_and_limit() -> None:
     shown = json.loads(invoke("providers", "--json")[1])["providers"]
     assert [provider["name"] for provider in shown] == list(PROVIDERS)
     for provider in shown:
+        assert f"`user` is sent as {provider['user']}\n" in f"{out}\n"
         settings = PROVIDERS[provider["name"]].settings.model_fields
         assert {setting["name"] for setting in provider["settings"]} == set(settings)
         assert all(setting["description"] for setting in provider["settings"])
