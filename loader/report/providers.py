@@ -32,7 +32,7 @@ def as_json(provider: Provider) -> dict[str, Any]:
 def _route(route: Route) -> dict[str, Any]:
     return {
         "name": route.name,
-        "takes": sorted(route.takes),
+        "takes": sorted(route.takes, reverse=True),
         "takes_time": route.window is None or route.window.past is not None,
         "events_per_call": route.events_per_call,
         "users_per_call": route.users_per_call,
@@ -58,6 +58,7 @@ def _provider(provider: Provider) -> str:
     lines = [f"{provider.name}: {provider.title}, {provider.base_url}"]
     for number, route in enumerate(provider.routes):
         lines += ["", f"route {route.name}" + (" (default)" if number == 0 else "")]
+        lines.append("  takes " + " and ".join(f"`{kind}:`" for kind in sorted(route.takes, reverse=True)))
         pages = list(dict.fromkeys((limit.page, limit.read) for limit in route.limits))
         rows = [
             (limit.what, f"{limit.value:,} {limit.unit}", f"[{pages.index((limit.page, limit.read)) + 1}]")
@@ -70,8 +71,6 @@ def _provider(provider: Provider) -> str:
             lines.append("  no field for the time of an event")
         if route.users_per_call is not None:
             lines.append(f"  at most {plural(route.users_per_call, 'user')} per call")
-        if "customer" in route.takes:
-            lines.append("  takes customers (`customer:`) too")
         lines += [f"  [{at}] {page}, read {read}" for at, (page, read) in enumerate(pages, 1)]
     lines += ["", "settings (* must be given)"]
     settings = [

@@ -88,7 +88,7 @@ def test_providers_shows_every_setting_field_and_limit() -> None:
     assert "  label  text  A label of at most 200 characters." in out
     assert "  * rest_api_key " in out
     assert out.count("  no field for the time of an event\n") == 2
-    assert out.count("  takes customers (`customer:`) too\n") == 2
+    assert out.count("  takes `event:` and `customer:`\n") == 2
     assert out.count("  at most 1 user per call\n") == 1
 
 

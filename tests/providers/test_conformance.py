@@ -265,6 +265,19 @@ def test_no_limit_is_passed_by_full_chunks(
         assert len(sent[0].numbers) == route.events_per_call
 
 
+@every_kind
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_event_that_just_fills_a_call(provider: Provider, route: Route, kind: str, more: int) -> None:
+    if route.bytes_per_call is None:
+        return
+    frame = pl.DataFrame({ROW: [1], "user": ["u"], "name": ["n"], "properties.n": [0], "properties.t": [""]})
+    frame = frame.drop("name" if kind == "customer" else []).cast({ROW: pl.UInt64})
+    [small] = chunks(provider, route, frame)
+    free = route.bytes_per_call - len(small.request.body)
+    for chunk in chunks(provider, route, frame.with_columns(pl.lit("x" * (free + more)).alias("properties.t"))):
+        within_limits(route, chunk)
+
+
 @every_route
 def test_success_is_the_documents_own_answer_only(provider: Provider, route: Route) -> None:
     rows = some_rows(route)
