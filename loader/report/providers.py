@@ -33,9 +33,9 @@ def _route(route: Route) -> dict[str, Any]:
     return {
         "name": route.name,
         "takes": sorted(route.takes, reverse=True),
-        "takes_time": route.window is None or route.window.past is not None,
         "events_per_call": route.events_per_call,
         "users_per_call": route.users_per_call,
+        "takes_time": route.window is None or route.window.past is not None,
         "requests_per_second": route.rate,
         "limits": [vars(limit) for limit in route.limits],
     }
