@@ -8,6 +8,8 @@ UPDATE_CUSTOMER "Update customer properties",
 OVERVIEW        "Tracking API overview", https://documentation.bloomreach.com/engagement/reference/tracking-api-overview-2
 AUTHENTICATION  "Technical information", https://documentation.bloomreach.com/engagement/reference/technical-information
 ERRORS          "Authorization errors", https://documentation.bloomreach.com/engagement/reference/tracking-api-authorization-errors
+COMMON_ERRORS   "Most common API requests errors",
+                https://support.bloomreach.com/hc/en-us/articles/19231102135453-Most-common-API-requests-errors
 DUPLICATES      "Imports technical reference", https://documentation.bloomreach.com/engagement/docs/imports-technical-reference
 SYNCHRONIZATION "Customer properties synchronization",
                 https://documentation.bloomreach.com/engagement/docs/customer-properties-synchronization
@@ -83,6 +85,8 @@ def _limits(page: str, what: str, many: int) -> tuple[Limit, ...]:
 
 # A wrong project token is answered with 400 (ERRORS); halving a chunk would only refuse every event for it.
 _ACCESS_ERRORS = ("Invalid project id", "Could not authenticate")
+# So is a permission that the key lacks, with 200 (COMMON_ERRORS).
+_NO_PERMISSION = "Not authorized to add event"
 
 
 class BloomreachSettings(DestinationSettings):
@@ -184,6 +188,8 @@ class Commands(_Track):
         if len(results) != len(rows) or sorted(placed) != list(range(len(rows))):
             return Receipt(Outcome.IN_DOUBT, message=f"{len(results)} results for {len(rows)} commands")
         refused = {at: _words(result) for at, result in sorted(placed.items()) if not result["success"]}
+        if len(refused) == len(rows) and all(words.startswith(_NO_PERMISSION) for words in refused.values()):
+            return Receipt(Outcome.STOPPED, message=f"HTTP 200: {refused[0]}")
         return Receipt(Outcome.TAKEN, refused=refused)
 
 
@@ -228,7 +234,10 @@ class Single(_Track):
         success = said.get("success") if isinstance(said, dict) else None
         if not isinstance(success, bool):
             return Receipt(Outcome.IN_DOUBT, message="HTTP 200, but the body is not Bloomreach's answer")
-        return Receipt(Outcome.TAKEN) if success else Receipt(Outcome.REFUSED, message=_words(said))
+        if success:
+            return Receipt(Outcome.TAKEN)
+        words = _words(said)
+        return Receipt(Outcome.STOPPED if words.startswith(_NO_PERMISSION) else Outcome.REFUSED, message=words)
 
 
 def _request(settings: BloomreachSettings, path: str, body: bytes) -> Request:
@@ -253,12 +262,10 @@ def _failure(answer: Answer, said: object) -> Receipt:
 
 def _message(columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, list[Check]]:
     """The data of an event (ADD_EVENT), or of a customer where there is no `name` (UPDATE_CUSTOMER); checks."""
+    others = [column for column in columns if column.startswith("ids.")]
     ids = [("registered", jsontext.text(pl.col("user")))] if "user" in columns else []
-    for column in columns:
-        if column.startswith("ids."):
-            # A blank id would make one customer of all who have it.
-            given = pl.col(column).str.strip_chars().str.len_bytes() > 0
-            ids.append((column.removeprefix("ids."), pl.when(given).then(jsontext.text(pl.col(column)))))
+    # One that is no id would be shared by all who have it.
+    ids += [(c.removeprefix("ids."), pl.when(_is_id(c)).then(jsontext.text(pl.col(c)))) for c in others]
     values = {
         c: jsontext.value(pl.col(c), dtype, time=jsontext.seconds)
         for c, dtype in columns.items()
@@ -271,7 +278,21 @@ def _message(columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, list[Check]]:
     if "time" in columns:
         members.append(("timestamp" if event else "update_timestamp", jsontext.seconds(pl.col("time"))))
     members.append(("properties", properties))
-    return jsontext.obj(members, always=True), _checks(columns, properties, values)
+    main = ["user"] if "user" in columns else others
+    nobody = Check(
+        ~pl.any_horizontal(_is_id(column) for column in main),
+        "bad_value",
+        main[0],
+        f"{main[0]}: '{{value}}' is no id: Bloomreach takes those with a letter or digit, but not null or undefined",
+        pl.coalesce(main),
+    )
+    return jsontext.obj(members, always=True), [nobody, *_checks(columns, properties, values)]
+
+
+def _is_id(column: str) -> pl.Expr:
+    """Whether the value is an id for Bloomreach (COMMON_ERRORS); null is none."""
+    value = pl.col(column)
+    return (value.str.contains(r"[\p{L}\p{N}]") & ~value.is_in(["null", "undefined"])).fill_null(False)
 
 
 def _checks(columns: Mapping[str, pl.DataType], properties: pl.Expr, values: Mapping[str, pl.Expr]) -> list[Check]:

@@ -18,6 +18,7 @@ from tests.providers.contracts import answer
 BATCH, BATCH_ONE, APPIZER, PUSHENGAGE = Bulk(), BatchSingle(), Batch(), PushEngageSingle()
 BLOOMREACH, BLOOMREACH_ONE = Commands(), BloomreachSingle()
 ROWS = [11, 12, 13]
+NO_PERMISSION = {"success": False, "errors": ["Not authorized to add event of specified type"]}
 HTML = b"<html><body>Bad gateway</body></html>"
 
 
@@ -67,6 +68,9 @@ def result(row: int, success: bool = True, **more: Any) -> dict[str, Any]:
         (BLOOMREACH, answer(200, results(result(11), result(12), result(12))), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, results(result(11), result(12), result(99))), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, results(result(11), result(12), {"command_id": "13"})), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, results(*[NO_PERMISSION] * 3)), Outcome.STOPPED),
+        (BLOOMREACH, answer(200, results({"success": True}, *[NO_PERMISSION] * 2)), Outcome.TAKEN),
+        (BLOOMREACH_ONE, answer(200, NO_PERMISSION), Outcome.STOPPED),
         (BLOOMREACH, answer(200, HTML), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, []), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, {"results": "ok"}), Outcome.IN_DOUBT),
