@@ -3,6 +3,7 @@
     LoaderError                     the message is for the reader, never a traceback
     ├── UsageError          exit 2  the command line asks for something that cannot be
     ├── MappingError        exit 2  the mapping file is wrong; carries every problem at once
+    ├── ProviderError       exit 2  a provider of another distribution is broken, or its name is taken
     ├── SourceError         exit 2  the data cannot be read, or changed while it was read
     ├── LateEventsError     exit 2  events outside the time window that a provider accepts
     ├── TooManyRejections   exit 4  more rejections than `--max-rejected`
@@ -66,6 +67,10 @@ class MappingError(LoaderError):
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.message))
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ProviderError(LoaderError):
+    """A provider that another distribution brings cannot be used; whoever installed it mends or removes it."""
 
 
 class SourceError(LoaderError):

@@ -222,7 +222,11 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
     checkpoint.doubt_what_was_in_flight(run)
     targets = _targets(mapping, checkpoint, run)
     for target in targets:
-        options.watch.delivering(target.name, checkpoint.pending(run, target.name))
+        pending = checkpoint.pending(run, target.name)
+        warning = target.route.warning(pending)
+        if warning is not None:
+            options.watch.say(f"{target.name}: {warning}")
+        options.watch.delivering(target.name, pending)
 
     rejected = totals(checkpoint, run).rejected
 

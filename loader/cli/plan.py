@@ -25,7 +25,7 @@ from loader.cli.options import (
 from loader.cli.output import show, show_json
 from loader.cli.progress import watch
 from loader.cli.rejected import examples_of, rejections_of
-from loader.mapping import read
+from loader.mapping import Destination, read
 from loader.plan import MaxRejected
 from loader.report.plan import Load, planned
 from loader.report.rejects import Example
@@ -76,15 +76,12 @@ def command(
                 show(summary(result.run))
             return
         folder = state_folder(mapping.absolute(), chosen)
-        rates = {
-            destination.name: destination.settings.rate or destination.route.rate
-            for destination in read(mapping, credentials="optional", stand_ins=stand_ins).destinations
-        }
-        loads, examples = _look(folder, result.run, result.run.run, rates)
+        known = {d.name: d for d in read(mapping, credentials="optional", stand_ins=stand_ins).destinations}
+        loads, examples = _look(folder, result.run, result.run.run, known)
     if as_json:
         shown = result.run.as_json()
         for destination, load in zip(shown["destinations"], loads, strict=True):
-            destination.update(bytes=load.bytes, seconds_at_rate=load.seconds_at_rate)
+            destination.update(bytes=load.bytes, seconds_at_rate=load.seconds_at_rate, warning=load.warning)
         show_json(shown)
     else:
         following = command_words("run", mapping, *(["--sandbox"] if sandbox else []), state=state)
@@ -93,14 +90,18 @@ def command(
 
 
 def _look(
-    folder: Path, run: RunTotals, name: str, rates: dict[str, float | None]
+    folder: Path, run: RunTotals, name: str, known: dict[str, Destination]
 ) -> tuple[list[Load], dict[tuple[str, str], Example]]:
     checkpoint = Checkpoint.open(folder, run.mapping)
     loads = []
     for destination in run.destinations:
         waiting = len(checkpoint.chunks_of(name, destination.name, ["pending"]))
-        rate = rates.get(destination.name)
-        loads.append(Load(destination.name, destination.chunks, waiting, destination.bytes, rate))
+        rate = warning = None
+        if destination.name in known:
+            now = known[destination.name]
+            rate = now.settings.rate or now.route.rate
+            warning = now.route.warning(destination.events.pending)
+        loads.append(Load(destination.name, destination.chunks, waiting, destination.bytes, rate, warning))
     examples = examples_of(checkpoint, folder, name, rejections_of(checkpoint, folder, name)) if run.rejected else {}
     checkpoint.close()
     return loads, examples

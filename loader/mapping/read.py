@@ -93,10 +93,12 @@ def _stand_in_all(
     numbers: Counter[str] = Counter()
     for node in destinations:
         name = _provider_name(node, env)
-        if name in stand_ins and name in PROVIDERS:
+        if name is None or name not in PROVIDERS:
+            continue
+        if name in stand_ins:
             numbers[name] += 1
             _stand_in(node, PROVIDERS[name], stand_ins[name], numbers[name])
-        elif name in PROVIDERS:
+        else:
             # Left as it is, a rehearsal would send to the provider itself.
             message = f"the sandbox has no stand-in for '{name}', only for {', '.join(stand_ins)}; "
             message += "to rehearse with it, give it a `base_url` of your own and leave out --sandbox"

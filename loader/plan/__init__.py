@@ -12,7 +12,7 @@ from loader.plan.parts import (
 )
 from loader.plan.planner import Planner, record_of
 from loader.plan.rows import RowWriter, forget_rows, keep_files, kept_file, read_rows
-from loader.plan.staging import Staged, Stager
+from loader.plan.staging import Staged, Stager, by_user, keeps_users_together
 
 __all__ = [
     "PART_SCHEMA",
@@ -24,10 +24,12 @@ __all__ = [
     "RowWriter",
     "Staged",
     "Stager",
+    "by_user",
     "chunk_ends",
     "encode",
     "forget_rows",
     "keep_files",
+    "keeps_users_together",
     "kept_file",
     "open_part",
     "read_ahead",

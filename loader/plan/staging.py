@@ -93,7 +93,7 @@ class Stager:
         self._parts = self._chunks = self._positions = 0
         # A chunk does not span two parts: full parts of a whole number of full chunks leave none half empty.
         self._part_events = max(1, PART_EVENTS // self._room.events) * self._room.events
-        self._by_user = route.ordered or self._room.user_envelope is not None or self._room.users is not None
+        self._by_user = keeps_users_together(route)
         self._digest = hashlib.sha256() if digest else None
         self.staged.digest = self._digest.hexdigest() if self._digest else ""
 
@@ -164,7 +164,7 @@ class Stager:
     def _write_part(self, events: pl.DataFrame, last: bool) -> None:
         """Cut `events` into chunks and write them. Runs in the background, for one part after the other."""
         if self._by_user:
-            events = _by_user(events)
+            events = by_user(events)
         elif len(self._open):
             events = pl.concat([self._open, events])
         sizes = events.get_column("event").str.len_bytes().to_list()
@@ -216,7 +216,12 @@ class Stager:
         return total
 
 
-def _by_user(events: pl.DataFrame) -> pl.DataFrame:
+def keeps_users_together(route: Route) -> bool:
+    """Whether the plan for a route holds each user's events together, see `by_user`."""
+    return route.ordered or route.envelope.user is not None or route.users_per_call is not None
+
+
+def by_user(events: pl.DataFrame) -> pl.DataFrame:
     """The events of each user together, in their order; users in the order of a number made of their names.
 
     So the chunks of a part share at most a user with their neighbours, and travel side by side although a user's events

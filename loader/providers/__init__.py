@@ -1,9 +1,11 @@
-"""The providers that the loader knows: an explicit list, one file each."""
+"""The providers that the loader knows: an explicit list, one file each, and those of other distributions."""
 
 from __future__ import annotations
 
-from loader.providers.base import Provider
+from loader.providers.appizer import APPIZER
 from loader.providers.batch import BATCH
 from loader.providers.bloomreach import BLOOMREACH
+from loader.providers.pushengage import PUSHENGAGE
+from loader.providers.registry import Providers
 
-PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (BATCH, BLOOMREACH)}
+PROVIDERS = Providers((BATCH, APPIZER, BLOOMREACH, PUSHENGAGE))

@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -121,8 +121,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Encoded:
-    """`event`: String, the event's JSON text as it stands in a request. `user`: String, the JSON text of the user that
-    a grouping route writes once for all events of the user; null elsewhere. `checks`: over the same columns."""
+    """`event`: String, the event's JSON text as it stands in a request. `user`: String, the JSON text of the user for a
+    route that groups by user, is `ordered` or has `users_per_call`, else null. `checks`: over the same columns."""
 
     event: pl.Expr
     user: pl.Expr
@@ -134,7 +134,8 @@ class Request:
     """One HTTP request, complete: nothing is added on the way."""
 
     method: str
-    url: str
+    # The keys of some providers stand in the path.
+    url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
@@ -259,6 +260,10 @@ class Route(ABC):
         """What can never be sent with these columns, whatever the rows: (column, what is wrong and what is right)."""
         return []
 
+    def warning(self, events: int) -> str | None:
+        """What a person should know before so many events go this way, and what to do instead; None: nothing."""
+        return None
+
     @abstractmethod
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
         """Expressions over a frame of events with `columns` (see `loader.mapping`): JSON text, user, checks."""
@@ -275,13 +280,15 @@ class Route(ABC):
 
 @dataclass(frozen=True)
 class Provider:
-    """A vendor's API. `routes`: the first is the default. `id_types`: names allowed under `ids:`; None: any."""
+    """A vendor's API. `routes`: the first is the default. `user`: what the API calls the id that `user:` is.
+    `id_types`: names allowed under `ids:`; None: any."""
 
     name: str
     title: str
     base_url: str
     settings: type[DestinationSettings]
     routes: tuple[Route, ...]
+    user: str
     fields: Mapping[str, EventField]
     id_types: tuple[str, ...] | None
     # Settings that must not be shown or stored.
@@ -297,6 +304,25 @@ class Provider:
 def over(column: str, broken: pl.Expr, message: str, value: pl.Expr | None = None) -> Check:
     """A check for a value over a limit of the provider."""
     return Check(broken, "over_limit", column, message, value)
+
+
+def four_digit_years(columns: Mapping[str, pl.DataType]) -> list[Check]:
+    """Checks that times and dates among `columns` lie in the years 1 to 9999: ISO 8601 text has no others."""
+    checks = []
+    for column, dtype in columns.items():
+        if isinstance(dtype, pl.Datetime):
+            number, day = pl.col(column).dt.timestamp("us"), 86_400_000_000
+        elif isinstance(dtype, pl.Date):
+            number, day = pl.col(column).to_physical(), 1
+        else:
+            continue
+        outside = ~number.is_between(_FIRST_DAY * day, (_LAST_DAY + 1) * day, closed="left")
+        checks.append(Check(outside, "bad_value", column, f"{column}: the time lies outside the years 1 to 9999"))
+    return checks
+
+
+# Days since 1970.
+_FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
 
 
 def parse_json(body: bytes) -> Any:
@@ -318,11 +344,11 @@ def retry_after(answer: Answer) -> float | None:
     value = answer.headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", value):
         return float(value)
-    when, now = _http_date(value), _http_date(answer.headers.get("date", ""))
+    when, now = http_date(value), http_date(answer.headers.get("date", ""))
     return None if when is None else max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 
 
-def _http_date(value: str) -> datetime | None:
+def http_date(value: str) -> datetime | None:
     """An HTTP date (always GMT, RFC 9110 5.6.7), or None."""
     try:
         when = parsedate_to_datetime(value)
@@ -342,7 +368,8 @@ def common_failure(answer: Answer, documented: bool) -> Receipt:
     if status in (500, 503) and documented:
         return Receipt(Outcome.NOT_TAKEN, wait=retry_after(answer), message=said)
     if 300 <= status < 400:
-        where = answer.headers.get("location", "elsewhere").split("?")[0]
+        # The rest of the address may hold a key.
+        where = urlsplit(answer.headers.get("location", "")).hostname or "another path"
         return Receipt(
             Outcome.STOPPED, message=f"HTTP {status}: redirected to {where}; keys are not sent to another address"
         )

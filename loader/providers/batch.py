@@ -1,4 +1,4 @@
-"""Batch, Trigger Events API: events on Custom User IDs, many users in one call.
+"""Batch, Trigger Events API: events on Custom User IDs, many users in one call or one.
 
 Pages read 2026-11-20:
 TRACK       "POST - Track events", https://doc.batch.com/developer/api/mep/trigger-events-api/track-events
@@ -8,9 +8,12 @@ CUSTOM_ID   "Custom User ID", https://doc.batch.com/ios/custom-data/customid/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
+import orjson
 import polars as pl
 from pydantic import Field
 
@@ -32,6 +35,7 @@ from loader.providers.base import (
     Route,
     Window,
     common_failure,
+    four_digit_years,
     over,
     parse_json,
 )
@@ -96,13 +100,11 @@ def _full_name() -> pl.Expr:
     return pl.when(name.str.starts_with("ue.")).then(name).otherwise(pl.concat_str(pl.lit("ue."), name))
 
 
-class Bulk(Route):
-    """`POST /1.0/{api_key}/events/users`: `[{id, events}]`, all or nothing, one token per call."""
+class _TrackEvents(Route):
+    """What both routes share: events, limits and answers. A call is taken as a whole or not at all, with one token."""
 
-    name = "bulk"
     limits = LIMITS
     events_per_call = EVENTS_PER_CALL
-    envelope = Envelope("[", "]", ('{"id":', ',"events":[', "]}"))
     floor = 5.0
     window = Window(DAY, PARAMETERS)
 
@@ -113,9 +115,9 @@ class Bulk(Route):
             if not column.startswith("properties."):
                 continue
             key = column.removeprefix("properties.")
-            if not (
-                key.isascii() and key.replace("_", "a").isalnum() and key == key.lower() and len(key) <= ATTRIBUTE_KEY
-            ):
+            if re.fullmatch(r"date\(\w+\)", key):
+                found.append((column, f"the loader writes {key} itself: name the property {key[5:-1]}, as: datetime"))
+            elif not re.fullmatch(rf"[a-z0-9_]{{1,{ATTRIBUTE_KEY}}}", key):
                 found.append(
                     (column, f"Batch takes attribute keys of at most {ATTRIBUTE_KEY} characters of a-z, 0-9 and _")
                 )
@@ -165,9 +167,11 @@ class Bulk(Route):
             longest = tags.list.eval(pl.element().str.len_chars()).list.max()
             checks.append(over("tags", tags.list.len() > TAGS, f"tags: more than {TAGS}", tags.list.join(", ")))
             checks.append(over("tags", longest > TAG, f"tags: a tag over {TAG} characters", tags.list.join(", ")))
+        checks += four_digit_years({f"properties.{key}": dtype for key, dtype in attributes.items()})
         for key, dtype in attributes.items():
-            if dtype == pl.String:
-                value, column = pl.col(f"properties.{key}"), f"properties.{key}"
+            if dtype == pl.String or is_json(dtype):
+                column = f"properties.{key}"
+                value = pl.col(column).ext.storage() if is_json(dtype) else pl.col(column)
                 words = f"{column}: over {ATTRIBUTE_TEXT} characters, the most that Batch takes in an attribute"
                 checks.append(over(column, value.str.len_chars() > ATTRIBUTE_TEXT, words, value))
         if len(attributes) > ATTRIBUTES:
@@ -176,21 +180,55 @@ class Bulk(Route):
             checks.append(over("properties", present > ATTRIBUTES, words, present))
         return checks
 
-    def request(self, settings: BatchSettings, body: bytes, user: str | None) -> Request:
-        """See `Route.request`; the key of the app stands in the path (TRACK, Route)."""
-        key = quote(settings.api_key.get_secret_value(), safe="")
-        return Request("POST", f"{_base(settings)}/1.0/{key}/events/users", _headers(settings), body)
-
     def read(self, answer: Answer, rows: Sequence[int]) -> Receipt:
-        """See `Route.read`; 201 with a token is success, anything else is not (TRACK, Responses)."""
+        """See `Route.read`; 201 with a token is success, each error code has its own status (TRACK, Responses)."""
         said = parse_json(answer.body)
         if answer.status == 201 and isinstance(said, dict) and isinstance(said.get("token"), str) and said["token"]:
             return Receipt(Outcome.TAKEN, token=said["token"])
         return common_failure(answer, documented=isinstance(said, dict))
 
 
-def _base(settings: BatchSettings) -> str:
-    return (settings.base_url or BATCH.base_url).rstrip("/")
+class Bulk(_TrackEvents):
+    """`POST /1.0/{api_key}/events/users`: `[{id, events}]`."""
+
+    name = "bulk"
+    envelope = Envelope("[", "]", ('{"id":', ',"events":[', "]}"))
+
+    def request(self, settings: BatchSettings, body: bytes, user: str | None) -> Request:
+        """See `Route.request`."""
+        return Request("POST", _users(settings), _headers(settings), body)
+
+
+class Single(_TrackEvents):
+    """`POST /1.0/{api_key}/events/users/{custom_user_id}`: `{events}` of one user."""
+
+    name = "single"
+    envelope = Envelope('{"events":[', "]}")
+    users_per_call = 1
+
+    def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
+        """See `Route.encode`; the user becomes a segment of the path."""
+        encoded = super().encode(columns)
+        # HTTP clients and servers resolve these segments, percent-encoded too: `.` would be the bulk route.
+        dots = Check(
+            pl.col("user").is_in(["", ".", ".."]),
+            "bad_value",
+            "user",
+            "user: '{value}' cannot stand in the address of a call; `route: bulk` takes it",
+            pl.col("user"),
+        )
+        return replace(encoded, checks=[*encoded.checks, dots])
+
+    def request(self, settings: BatchSettings, body: bytes, user: str | None) -> Request:
+        """See `Route.request`."""
+        assert user is not None
+        return Request("POST", f"{_users(settings)}/{quote(orjson.loads(user), safe='')}", _headers(settings), body)
+
+
+def _users(settings: BatchSettings) -> str:
+    """The address of the bulk route; the key of the app stands in the path (TRACK, Route)."""
+    base = (settings.base_url or BATCH.base_url).rstrip("/")
+    return f"{base}/1.0/{quote(settings.api_key.get_secret_value(), safe='')}/events/users"
 
 
 def _headers(settings: BatchSettings) -> dict[str, str]:
@@ -202,7 +240,8 @@ BATCH = Provider(
     title="Batch",
     base_url="https://api.batch.com",
     settings=BatchSettings,
-    routes=(Bulk(),),
+    routes=(Bulk(), Single()),
+    user="Custom User ID",
     fields={
         "label": EventField("text", f"A label of at most {LABEL} characters."),
         "tags": EventField("list", f"At most {TAGS} tags of at most {TAG} characters."),

@@ -1,12 +1,21 @@
-"""Bloomreach Engagement, Tracking API: events of customers, up to 50 commands in one call, a result per command.
+"""Bloomreach Engagement, Tracking API: events of customers and customers themselves, as commands or one by one.
 
 Pages read 2026-11-20:
 BATCH_COMMANDS  "Batch commands", https://documentation.bloomreach.com/engagement/reference/batch-commands-2
 ADD_EVENT       "Add event", https://documentation.bloomreach.com/engagement/reference/add-event
+UPDATE_CUSTOMER "Update customer properties",
+                https://documentation.bloomreach.com/engagement/reference/update-customer-properties-2
 OVERVIEW        "Tracking API overview", https://documentation.bloomreach.com/engagement/reference/tracking-api-overview-2
 AUTHENTICATION  "Technical information", https://documentation.bloomreach.com/engagement/reference/technical-information
 ERRORS          "Authorization errors", https://documentation.bloomreach.com/engagement/reference/tracking-api-authorization-errors
+COMMON_ERRORS   "Most common API requests errors",
+                https://support.bloomreach.com/hc/en-us/articles/19231102135453-Most-common-API-requests-errors
 DUPLICATES      "Imports technical reference", https://documentation.bloomreach.com/engagement/docs/imports-technical-reference
+SYNCHRONIZATION "Customer properties synchronization",
+                https://documentation.bloomreach.com/engagement/docs/customer-properties-synchronization
+
+An event tells its `event_type` first; what has none is an update of a customer. Its `update_timestamp` says which of
+two updates is the newer one, in whatever order they arrive (SYNCHRONIZATION); without it the last one worked on wins.
 """
 
 from __future__ import annotations
@@ -34,6 +43,7 @@ from loader.providers.base import (
     Request,
     Route,
     common_failure,
+    excerpt,
     over,
     parse_json,
 )
@@ -41,29 +51,43 @@ from loader.rejection import ROW
 
 BATCH_COMMANDS = "https://documentation.bloomreach.com/engagement/reference/batch-commands-2"
 ADD_EVENT = "https://documentation.bloomreach.com/engagement/reference/add-event"
+UPDATE_CUSTOMER = "https://documentation.bloomreach.com/engagement/reference/update-customer-properties-2"
 OVERVIEW = "https://documentation.bloomreach.com/engagement/reference/tracking-api-overview-2"
 READ = "2026-11-20"
 
 COMMANDS = 50
-# "KBytes" is read as 1024 bytes: a command over the provider's own reading is refused alone and reported, while one
+# "KBytes" is read as 1024 bytes: a message over the provider's own reading is refused alone and reported, while one
 # that the loader refuses too early is lost for nothing.
-COMMAND_BYTES = 800 * 1024
+MESSAGE_BYTES = 800 * 1024
 VALUE_BYTES = 16 * 1024
 REQUESTS_PER_MINUTE = 6000
 # No page limits the whole request; 50 commands of 800 KB each would make 40 MB.
 BODY_BYTES = 10_000_000
+# Milliseconds read as seconds: the provider does not tell them apart (ADD_EVENT), and would take the year 50,000.
+LATEST = 100_000_000_000
+# Both routes are not for large volumes, and no page says where those begin.
+MANY_COMMANDS = 100_000
+MANY_SINGLE = 1_000
+OWN = "none published; the loader's own bound"
 
-LIMITS = (
-    Limit("commands per call", COMMANDS, "commands", BATCH_COMMANDS, READ),
-    Limit("one command, less than", COMMAND_BYTES, "bytes", BATCH_COMMANDS, READ),
-    Limit("one property's value, less than", VALUE_BYTES, "bytes", BATCH_COMMANDS, READ),
-    Limit("properties per event, at least", 1, "property", ADD_EVENT, READ),
-    Limit("requests", REQUESTS_PER_MINUTE, "requests/min", OVERVIEW, READ),
-    Limit("one request", BODY_BYTES, "bytes", "none published; the loader's own bound", READ),
-)
+
+def _limits(page: str, what: str, many: int) -> tuple[Limit, ...]:
+    """What both routes limit, on their own pages. `what`: that which the page counts."""
+    return (
+        Limit(f"one {what}, less than", MESSAGE_BYTES, "bytes", page, READ),
+        Limit("one property's value, less than", VALUE_BYTES, "bytes", page, READ),
+        Limit("properties of an event, at least", 1, "property", ADD_EVENT, READ),
+        Limit("properties of a customer, at least", 1, "property", UPDATE_CUSTOMER, READ),
+        Limit("time, at most", LATEST, "seconds since 1970", OWN, READ),
+        Limit("requests", REQUESTS_PER_MINUTE, "requests/min", OVERVIEW, READ),
+        Limit("large volume, warned of above", many, f"{what}s", OWN, READ),
+    )
+
 
 # A wrong project token is answered with 400 (ERRORS); halving a chunk would only refuse every event for it.
 _ACCESS_ERRORS = ("Invalid project id", "Could not authenticate")
+# So is a permission that the key lacks, with 200 (COMMON_ERRORS).
+_NO_PERMISSION = "Not authorized to add event"
 
 
 class BloomreachSettings(DestinationSettings):
@@ -85,74 +109,73 @@ class BloomreachSettings(DestinationSettings):
         return self
 
 
-class Commands(Route):
-    """`POST /track/v2/projects/{projectToken}/batch`: `{commands: [{name, data, command_id}]}`."""
+class _Track(Route):
+    """What both routes share."""
 
-    name = "batch"
-    limits = LIMITS
     takes = frozenset({"event", "customer"})
-    events_per_call = COMMANDS
-    bytes_per_call = BODY_BYTES
-    envelope = Envelope('{"commands":[', "]}")
-    # Commands are not executed in their order anyway; `timestamp` places events (BATCH_COMMANDS).
+    # Neither route works in order of arrival; times place events and updates (BATCH_COMMANDS, SYNCHRONIZATION).
     ordered = False
     rate = REQUESTS_PER_MINUTE / 60
 
+    def problems(self, columns: Mapping[str, pl.DataType]) -> list[tuple[str, str]]:
+        """An id that is given twice."""
+        if "user" in columns and "ids.registered" in columns:
+            return [("ids.registered", "`user` is Bloomreach's `registered` already; map one of the two")]
+        return []
+
     def in_doubt(self, columns: Mapping[str, pl.DataType]) -> InDoubt:
-        """Equal events of equal times are removed for 90 days (DUPLICATES); without a time they are not equal."""
+        """Equal events of equal times are removed for 90 days (DUPLICATES), and an update is no newer the second time
+        (SYNCHRONIZATION). Without a time an event is not equal, and an update may undo one that came in between."""
         return "resend" if "time" in columns else "hold"
+
+
+class Commands(_Track):
+    """`POST /track/v2/projects/{projectToken}/batch`: `{commands: [{name, data, command_id}]}`."""
+
+    name = "batch"
+    limits = (
+        Limit("commands per call", COMMANDS, "commands", BATCH_COMMANDS, READ),
+        *_limits(BATCH_COMMANDS, "command", MANY_COMMANDS),
+        Limit("one request", BODY_BYTES, "bytes", OWN, READ),
+    )
+    events_per_call = COMMANDS
+    bytes_per_call = BODY_BYTES
+    envelope = Envelope('{"commands":[', "]}")
+
+    def warning(self, events: int) -> str | None:
+        """See `Route.warning`; "should not be used to run high-volume imports ... will be blocked" (BATCH_COMMANDS)."""
+        if events <= MANY_COMMANDS:
+            return None
+        return (
+            "Bloomreach says that batch commands are not for high-volume imports, and blocks them. It names no number; "
+            f"the loader warns above {MANY_COMMANDS:,}. Ask Bloomreach before you send so many, spread them with `rate`"
+            f" or `--stop-after`, or use its Imports ({BATCH_COMMANDS})"
+        )
 
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
         """See `Route.encode`; the number of the row is the `command_id` by which its result is found."""
-        ids = [("registered", pl.col("user"))] if "user" in columns else []
-        ids += [(c.removeprefix("ids."), pl.col(c)) for c in columns if c.startswith("ids.")]
-        values = {
-            c: jsontext.value(pl.col(c), dtype, time=jsontext.seconds)
-            for c, dtype in columns.items()
-            if c.startswith("properties.")
-        }
-        properties = jsontext.obj([(c.removeprefix("properties."), written) for c, written in values.items()])
-        data = [
-            ("customer_ids", jsontext.obj([(kind, jsontext.text(column)) for kind, column in ids])),
-            ("event_type", jsontext.text(pl.col("name"))),
-            ("properties", properties),
-        ]
-        if "time" in columns:
-            data.insert(2, ("timestamp", jsontext.seconds(pl.col("time"))))
-        command = jsontext.obj(
-            [
-                ("name", pl.lit('"customers/events"')),
-                ("data", jsontext.obj(data, always=True)),
-                ("command_id", jsontext.quoted(pl.col(ROW).cast(pl.String))),
-            ],
-            always=True,
-        )
-        return Encoded(event=command, user=pl.lit(None, pl.String), checks=_checks(command, properties, values))
+        data, checks = _message(columns)
+        name = "customers/events" if "name" in columns else "customers"
+        members = [("name", pl.lit(jsontext.literal(name))), ("data", data)]
+        members.append(("command_id", jsontext.quoted(pl.col(ROW).cast(pl.String))))
+        command = jsontext.obj(members, always=True)
+        return Encoded(command, pl.lit(None, pl.String), [*checks, _size(command)])
 
     def request(self, settings: BloomreachSettings, body: bytes, user: str | None) -> Request:
-        """See `Route.request`; authorization as AUTHENTICATION says: `Basic` for private access, `Token` for public."""
-        if settings.api_key_id is not None and settings.api_secret is not None:
-            pair = f"{settings.api_key_id.get_secret_value()}:{settings.api_secret.get_secret_value()}"
-            access = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        else:
-            assert settings.api_token is not None
-            access = f"Token {settings.api_token.get_secret_value()}"
-        project = quote(settings.project_token.get_secret_value(), safe="")
-        base = (settings.base_url or BLOOMREACH.base_url).rstrip("/")
-        headers = {"Content-Type": "application/json", "Authorization": access}
-        return Request("POST", f"{base}/track/v2/projects/{project}/batch", headers, body)
+        """See `Route.request`."""
+        return _request(settings, "batch", body)
 
     def read(self, answer: Answer, rows: Sequence[int]) -> Receipt:
         """See `Route.read`; each command has a result, and the `success` beside them says nothing (BATCH_COMMANDS)."""
         said = parse_json(answer.body)
-        if answer.status == 400 and isinstance(said, dict) and said.get("error") in _ACCESS_ERRORS:
-            return Receipt(Outcome.STOPPED, message=f"HTTP 400: {said['error']}")
         if answer.status != 200:
-            return common_failure(answer, documented=isinstance(said, dict) or not answer.body)
+            return _failure(answer, said)
         results = said.get("results") if isinstance(said, dict) else None
         if results is None and isinstance(said, dict) and said.get("success") is False:
             return Receipt(Outcome.REFUSED, message=_words(said))
-        if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
+        if not isinstance(results, list) or not all(
+            isinstance(result, dict) and isinstance(result.get("success"), bool) for result in results
+        ):
             return Receipt(Outcome.IN_DOUBT, message="HTTP 200, but the body is not Bloomreach's answer")
         positions = {str(row): position for position, row in enumerate(rows)}
         if all("command_id" in result for result in results):
@@ -161,11 +184,111 @@ class Commands(Route):
             placed = dict(enumerate(results))
         if len(results) != len(rows) or sorted(placed) != list(range(len(rows))):
             return Receipt(Outcome.IN_DOUBT, message=f"{len(results)} results for {len(rows)} commands")
-        refused = {at: _words(result) for at, result in sorted(placed.items()) if result.get("success") is not True}
+        refused = {at: _words(result) for at, result in sorted(placed.items()) if not result["success"]}
+        if len(refused) == len(rows) and all(words.startswith(_NO_PERMISSION) for words in refused.values()):
+            return Receipt(Outcome.STOPPED, message=f"HTTP 200: {refused[0]}")
         return Receipt(Outcome.TAKEN, refused=refused)
 
 
-def _checks(command: pl.Expr, properties: pl.Expr, values: Mapping[str, pl.Expr]) -> list[Check]:
+class Single(_Track):
+    """`POST /track/v2/projects/{projectToken}/customers/events`, or `/customers`: the data of one command alone."""
+
+    name = "single"
+    limits = (
+        Limit("events per call", 1, "event", ADD_EVENT, READ),
+        *_limits(ADD_EVENT, "message", MANY_SINGLE),
+    )
+    events_per_call = 1
+    envelope = Envelope()
+
+    def warning(self, events: int) -> str | None:
+        """See `Route.warning`; "strongly prohibited ... for sending large volumes of data" (ADD_EVENT)."""
+        if events <= MANY_SINGLE:
+            return None
+        return (
+            "Bloomreach strongly prohibits large volumes of single events, and recommends batch commands. It names no "
+            f"number; the loader warns above {MANY_SINGLE:,}. Take `route: batch` ({ADD_EVENT})"
+        )
+
+    def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
+        """See `Route.encode`."""
+        data, checks = _message(columns)
+        return Encoded(data, pl.lit(None, pl.String), [*checks, _size(data)])
+
+    def request(self, settings: BloomreachSettings, body: bytes, user: str | None) -> Request:
+        """See `Route.request`."""
+        return _request(settings, "customers/events" if body.startswith(b'{"event_type":') else "customers", body)
+
+    def read(self, answer: Answer, rows: Sequence[int]) -> Receipt:
+        """See `Route.read`; `success: false` is a refusal, whatever the status says (ADD_EVENT)."""
+        said = parse_json(answer.body)
+        if answer.status != 200:
+            return _failure(answer, said)
+        success = said.get("success") if isinstance(said, dict) else None
+        if not isinstance(success, bool):
+            return Receipt(Outcome.IN_DOUBT, message="HTTP 200, but the body is not Bloomreach's answer")
+        if success:
+            return Receipt(Outcome.TAKEN)
+        words = _words(said)
+        return Receipt(Outcome.STOPPED if words.startswith(_NO_PERMISSION) else Outcome.REFUSED, message=words)
+
+
+def _request(settings: BloomreachSettings, path: str, body: bytes) -> Request:
+    """Authorization as AUTHENTICATION says: `Basic` for private access, `Token` for public."""
+    if settings.api_key_id is not None and settings.api_secret is not None:
+        pair = f"{settings.api_key_id.get_secret_value()}:{settings.api_secret.get_secret_value()}"
+        access = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    else:
+        assert settings.api_token is not None
+        access = f"Token {settings.api_token.get_secret_value()}"
+    project = quote(settings.project_token.get_secret_value(), safe="")
+    base = (settings.base_url or BLOOMREACH.base_url).rstrip("/")
+    headers = {"Content-Type": "application/json", "Authorization": access}
+    return Request("POST", f"{base}/track/v2/projects/{project}/{path}", headers, body)
+
+
+def _failure(answer: Answer, said: object) -> Receipt:
+    if answer.status == 400 and isinstance(said, dict) and said.get("error") in _ACCESS_ERRORS:
+        return Receipt(Outcome.STOPPED, message=f"HTTP 400: {said['error']}")
+    return common_failure(answer, documented=isinstance(said, dict) or not answer.body)
+
+
+def _message(columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, list[Check]]:
+    """The data of an event (ADD_EVENT), or of a customer where there is no `name` (UPDATE_CUSTOMER); checks."""
+    others = [column for column in columns if column.startswith("ids.")]
+    ids = [("registered", jsontext.text(pl.col("user")))] if "user" in columns else []
+    # One that is no id would be shared by all who have it.
+    ids += [(c.removeprefix("ids."), pl.when(_is_id(c)).then(jsontext.text(pl.col(c)))) for c in others]
+    values = {
+        c: jsontext.value(pl.col(c), dtype, time=jsontext.seconds)
+        for c, dtype in columns.items()
+        if c.startswith("properties.")
+    }
+    properties = jsontext.obj([(c.removeprefix("properties."), written) for c, written in values.items()])
+    event = "name" in columns
+    members = [("event_type", jsontext.text(pl.col("name")))] if event else []
+    members.append(("customer_ids", jsontext.obj(ids)))
+    if "time" in columns:
+        members.append(("timestamp" if event else "update_timestamp", jsontext.seconds(pl.col("time"))))
+    members.append(("properties", properties))
+    main = ["user"] if "user" in columns else others
+    nobody = Check(
+        ~pl.any_horizontal(_is_id(column) for column in main),
+        "bad_value",
+        main[0],
+        f"{main[0]}: '{{value}}' is no id: Bloomreach takes those with a letter or digit, but not null or undefined",
+        pl.coalesce(main),
+    )
+    return jsontext.obj(members, always=True), [nobody, *_checks(columns, properties, values)]
+
+
+def _is_id(column: str) -> pl.Expr:
+    """Whether the value is an id for Bloomreach (COMMON_ERRORS); null is none."""
+    value = pl.col(column)
+    return (value.str.contains(r"[\p{L}\p{N}]") & ~value.is_in(["null", "undefined"])).fill_null(False)
+
+
+def _checks(columns: Mapping[str, pl.DataType], properties: pl.Expr, values: Mapping[str, pl.Expr]) -> list[Check]:
     checks = [
         over(
             column,
@@ -175,22 +298,34 @@ def _checks(command: pl.Expr, properties: pl.Expr, values: Mapping[str, pl.Expr]
         )
         for column, written in values.items()
     ]
-    size = command.str.len_bytes()
-    words = f"the event: {{value}} bytes, Bloomreach takes less than {COMMAND_BYTES}"
-    checks.append(over("event", size >= COMMAND_BYTES, words, size))
-    empty = "properties: all are null, and Bloomreach takes no event without a property"
+    what = "event" if "name" in columns else "update of a customer"
+    empty = f"properties: all are null, and Bloomreach takes no {what} without a property"
     checks.append(Check(properties == "{}", "bad_value", "properties", empty))
+    if "time" in columns:
+        micros = pl.col("time").dt.timestamp("us")
+        words = "time: {value} s since 1970 lies 3,000 years away; milliseconds are read with `unit: ms`"
+        checks.append(Check(micros.abs() > LATEST * 1_000_000, "bad_value", "time", words, micros // 1_000_000))
     return checks
+
+
+def _size(message: pl.Expr) -> Check:
+    size = message.str.len_bytes()
+    words = f"the event: {{value}} bytes, Bloomreach takes less than {MESSAGE_BYTES}"
+    return over("event", size >= MESSAGE_BYTES, words, size)
 
 
 def _words(result: Mapping[str, object]) -> str:
     """The errors of an answer: text, list or object, or `error` or `message` (BATCH_COMMANDS, ADD_EVENT, ERRORS)."""
     errors = result.get("errors") or result.get("error") or result.get("message")
+    return excerpt(_plain(errors).encode()) if errors else "refused without a reason"
+
+
+def _plain(errors: object) -> str:
     if isinstance(errors, list):
-        return "; ".join(str(error) for error in errors) or "refused without a reason"
+        return "; ".join(map(_plain, errors))
     if isinstance(errors, dict):
-        return "; ".join(f"{key}: {value}" for key, value in errors.items())
-    return str(errors) if errors else "refused without a reason"
+        return "; ".join(f"{key}: {_plain(value)}" for key, value in errors.items())
+    return str(errors)
 
 
 BLOOMREACH = Provider(
@@ -198,7 +333,8 @@ BLOOMREACH = Provider(
     title="Bloomreach Engagement",
     base_url="https://api.exponea.com",
     settings=BloomreachSettings,
-    routes=(Commands(),),
+    routes=(Commands(), Single()),
+    user="registered",
     fields={},
     id_types=None,
     secrets=("project_token", "api_key_id", "api_secret", "api_token"),

@@ -13,13 +13,15 @@ from loader.report.words import duration, plural, size, table
 
 @dataclass(frozen=True)
 class Load:
-    """What one destination will get. `requests`: one per chunk that is not sent yet. `rate`: requests a second."""
+    """What one destination will get. `requests`: one per chunk that is not sent yet. `rate`: requests a second.
+    `warning`: what its provider says of so many events."""
 
     name: str
     chunks: int
     requests: int
     bytes: int
     rate: float | None
+    warning: str | None = None
 
     @property
     def seconds_at_rate(self) -> float | None:
@@ -44,6 +46,7 @@ def planned(run: RunTotals, loads: Sequence[Load], examples: dict[tuple[str, str
         for load in loads
     ]
     parts = [f"{run.mapping}: {state} (run {run.run})", *equations(run), "\n".join(table(rows, "<>>><"))]
+    parts += [f"{load.name}: {load.warning}" for load in loads if load.warning is not None]
     if run.reasons:
 
         def example(destination: str, reason: str) -> str | None:

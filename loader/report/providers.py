@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from loader.providers.base import Provider, Route
-from loader.report.words import table
+from loader.report.words import plural, table
 
 
 def as_json(provider: Provider) -> dict[str, Any]:
@@ -24,6 +24,7 @@ def as_json(provider: Provider) -> dict[str, Any]:
             {"name": name, "kind": field.kind, "description": field.description}
             for name, field in provider.fields.items()
         ],
+        "user": provider.user,
         "id_types": None if provider.id_types is None else list(provider.id_types),
     }
 
@@ -33,6 +34,8 @@ def _route(route: Route) -> dict[str, Any]:
         "name": route.name,
         "takes": sorted(route.takes, reverse=True),
         "events_per_call": route.events_per_call,
+        "users_per_call": route.users_per_call,
+        "takes_time": route.window is None or route.window.past is not None,
         "requests_per_second": route.rate,
         "limits": [vars(limit) for limit in route.limits],
     }
@@ -64,6 +67,10 @@ def _provider(provider: Provider) -> str:
         lines += [f"  {line}" for line in table(rows, "<<<")]
         if route.rate is None:
             lines.append("  no rate published")
+        if route.window is not None and route.window.past is None:
+            lines.append("  no field for the time of an event")
+        if route.users_per_call is not None:
+            lines.append(f"  at most {plural(route.users_per_call, 'user')} per call")
         lines += [f"  [{at}] {page}, read {read}" for at, (page, read) in enumerate(pages, 1)]
     lines += ["", "settings (* must be given)"]
     settings = [
@@ -73,6 +80,7 @@ def _provider(provider: Provider) -> str:
     lines += ["", "fields of an event, beside id, user, name, time and properties"]
     fields = [(name, field.kind, field.description) for name, field in provider.fields.items()]
     lines += [f"  {line}" for line in table(fields, "<<<")] or ["  none"]
+    lines += ["", f"`user` is sent as {provider.user}"]
     if provider.id_types != ():
-        lines += ["", "types of `ids`: " + ("any" if provider.id_types is None else ", ".join(provider.id_types))]
+        lines += ["types of `ids`: " + ("any" if provider.id_types is None else ", ".join(provider.id_types))]
     return "\n".join(lines)

@@ -75,6 +75,7 @@ def test_providers_shows_every_setting_field_and_limit() -> None:
     shown = json.loads(invoke("providers", "--json")[1])["providers"]
     assert [provider["name"] for provider in shown] == list(PROVIDERS)
     for provider in shown:
+        assert f"`user` is sent as {provider['user']}\n" in f"{out}\n"
         settings = PROVIDERS[provider["name"]].settings.model_fields
         assert {setting["name"] for setting in provider["settings"]} == set(settings)
         assert all(setting["description"] for setting in provider["settings"])
@@ -86,6 +87,9 @@ def test_providers_shows_every_setting_field_and_limit() -> None:
             assert f"{limit['value']:,} {limit['unit']}" in out
     assert "  label  text  A label of at most 200 characters." in out
     assert "  * rest_api_key " in out
+    assert out.count("  no field for the time of an event\n") == 2
+    assert out.count("  takes `event:` and `customer:`\n") == 2
+    assert out.count("  at most 1 user per call\n") == 1
     assert "route batch (default)\n  takes `event:` and `customer:`\n" in out
     takes = {provider["name"]: provider["routes"][0]["takes"] for provider in shown}
     assert (takes["batch"], takes["bloomreach"]) == (["event"], ["event", "customer"])

@@ -252,10 +252,10 @@ row 2
         {
           "name": "customers/events",
           "data": {
+            "event_type": "purchase",
             "customer_ids": {
               "registered": "00002"
             },
-            "event_type": "purchase",
             "timestamp": 1772359202,
             "properties": {
               "number": 2

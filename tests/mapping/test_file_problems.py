@@ -148,7 +148,7 @@ FILES: list[tuple[str, str, list[str]]] = [
     (
         "no provider",
         SOURCE + EVENT + "destinations: [{name: x}]\n",
-        ["3:16: 'provider' is missing; one of batch, bloomreach"],
+        ["3:16: 'provider' is missing; one of batch, appizer, bloomreach, pushengage"],
     ),
     (
         "keys of a destination",
@@ -169,7 +169,7 @@ FILES: list[tuple[str, str, list[str]]] = [
     (
         "an unknown route",
         SOURCE + EVENT + "destinations: [{provider: batch, route: fast, api_key: k, rest_api_key: r}]\n",
-        ["3:41: batch has no route 'fast'; it has bulk"],
+        ["3:41: batch has no route 'fast'; it has bulk, single"],
     ),
     (
         "a chunk over the limit",
@@ -214,7 +214,7 @@ FILES: list[tuple[str, str, list[str]]] = [
                 "its fields are id, user, ids, name, time, properties, label, tags"
             ),
             "3:16: 'rest_api_key' is missing",
-            "3:58: no provider 'x'; the providers are batch, bloomreach",
+            "3:58: no provider 'x'; the providers are batch, appizer, bloomreach, pushengage",
         ],
     ),
 ]

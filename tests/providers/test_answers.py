@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
+from loader.providers.appizer import Batch
 from loader.providers.base import Answer, Outcome, Route
 from loader.providers.batch import Bulk
+from loader.providers.batch import Single as BatchSingle
 from loader.providers.bloomreach import Commands
+from loader.providers.bloomreach import Single as BloomreachSingle
+from loader.providers.pushengage import Single as PushEngageSingle
+from tests.providers.contracts import answer
 
-BATCH, BLOOMREACH = Bulk(), Commands()
+BATCH, BATCH_ONE, APPIZER, PUSHENGAGE = Bulk(), BatchSingle(), Batch(), PushEngageSingle()
+BLOOMREACH, BLOOMREACH_ONE = Commands(), BloomreachSingle()
 ROWS = [11, 12, 13]
+NO_PERMISSION = {"success": False, "errors": ["Not authorized to add event of specified type"]}
 HTML = b"<html><body>Bad gateway</body></html>"
 
 
-def answer(status: int, body: Any, **headers: str) -> Answer:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+def processed(count: Any, success: Any = True) -> dict[str, Any]:
+    return {"success": success, "processed_count": count, "message": "Batch events tracked successfully"}
+
+
+def error(code: int, message: str = "Invalid data", **more: Any) -> dict[str, Any]:
+    return {"error": {"message": message, "code": code, **more}}
 
 
 def results(*outcomes: dict[str, Any]) -> dict[str, Any]:
@@ -58,6 +67,10 @@ def result(row: int, success: bool = True, **more: Any) -> dict[str, Any]:
         (BLOOMREACH, answer(200, results(result(11), result(12))), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, results(result(11), result(12), result(12))), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, results(result(11), result(12), result(99))), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, results(result(11), result(12), {"command_id": "13"})), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, results(*[NO_PERMISSION] * 3)), Outcome.STOPPED),
+        (BLOOMREACH, answer(200, results({"success": True}, *[NO_PERMISSION] * 2)), Outcome.TAKEN),
+        (BLOOMREACH_ONE, answer(200, NO_PERMISSION), Outcome.STOPPED),
         (BLOOMREACH, answer(200, HTML), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, []), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, {"results": "ok"}), Outcome.IN_DOUBT),
@@ -69,10 +82,87 @@ def result(row: int, success: bool = True, **more: Any) -> dict[str, Any]:
         (BLOOMREACH, answer(429, {"success": False}), Outcome.NOT_TAKEN),
         (BLOOMREACH, answer(500, b""), Outcome.NOT_TAKEN),
         (BLOOMREACH, answer(502, HTML), Outcome.IN_DOUBT),
+        (BLOOMREACH_ONE, answer(200, {"errors": [], "success": True}), Outcome.TAKEN),
+        (BLOOMREACH_ONE, answer(200, {"success": False, "errors": "Field project_id is required"}), Outcome.REFUSED),
+        (BLOOMREACH_ONE, answer(200, {"success": "true"}), Outcome.IN_DOUBT),
+        (BLOOMREACH_ONE, answer(400, {"success": False, "error": "Invalid project id"}), Outcome.STOPPED),
+        (BLOOMREACH_ONE, answer(401, {"success": False, "error": "access key not found"}), Outcome.STOPPED),
+        (BATCH_ONE, answer(201, {"token": "t"}), Outcome.TAKEN),
+        (BATCH_ONE, answer(400, {"code": 31}), Outcome.REFUSED),
+        (BATCH_ONE, answer(404, {"code": 20}), Outcome.STOPPED),
+        (APPIZER, answer(200, processed(3)), Outcome.TAKEN),
+        (APPIZER, answer(201, processed(3)), Outcome.TAKEN),
+        (APPIZER, answer(200, processed(2)), Outcome.IN_DOUBT),
+        (APPIZER, answer(200, processed(0)), Outcome.IN_DOUBT),
+        (APPIZER, answer(200, processed(4)), Outcome.IN_DOUBT),
+        (APPIZER, answer(200, processed(3.0)), Outcome.IN_DOUBT),
+        (APPIZER, answer(200, processed("3")), Outcome.IN_DOUBT),
+        (APPIZER, answer(200, processed(3, success=False)), Outcome.IN_DOUBT),
+        (APPIZER, answer(200, processed(3, success=1)), Outcome.IN_DOUBT),
+        (APPIZER, answer(200, {"success": True}), Outcome.IN_DOUBT),
+        (APPIZER, answer(400, {"code": "MISSING_FIELD"}), Outcome.REFUSED),
+        (APPIZER, answer(401, {"code": "REVOKED_API_KEY"}), Outcome.STOPPED),
+        (APPIZER, answer(403, {"code": "INSUFFICIENT_PERMISSIONS"}), Outcome.STOPPED),
+        (APPIZER, answer(500, {"error": "server_error"}), Outcome.NOT_TAKEN),
+        (APPIZER, answer(500, HTML), Outcome.IN_DOUBT),
+        (APPIZER, answer(500, {"message": "Internal server error"}), Outcome.IN_DOUBT),
+        (PUSHENGAGE, answer(200, {"error_code": 0, "data": {}}), Outcome.TAKEN),
+        (PUSHENGAGE, answer(200, {"error_code": 1003}), Outcome.REFUSED),
+        (PUSHENGAGE, answer(200, {"error_code": 1001}), Outcome.NOT_TAKEN),
+        (PUSHENGAGE, answer(200, {"error_code": 401000}), Outcome.STOPPED),
+        (PUSHENGAGE, answer(200, {"error_code": False}), Outcome.IN_DOUBT),
+        (PUSHENGAGE, answer(200, {"error_code": "0"}), Outcome.IN_DOUBT),
+        (PUSHENGAGE, answer(200, {"error_code": 0, **error(1003)}), Outcome.REFUSED),
+        (PUSHENGAGE, answer(200, error(0)), Outcome.REFUSED),
+        (PUSHENGAGE, answer(201, {"error_code": 0}), Outcome.IN_DOUBT),
+        (PUSHENGAGE, answer(400, error(1003)), Outcome.REFUSED),
+        (PUSHENGAGE, answer(400, error(401002)), Outcome.STOPPED),
+        (PUSHENGAGE, answer(401, error(401002)), Outcome.STOPPED),
+        (PUSHENGAGE, answer(401, {}), Outcome.STOPPED),
+        (PUSHENGAGE, answer(500, error(1001)), Outcome.NOT_TAKEN),
+        (PUSHENGAGE, answer(500, HTML), Outcome.IN_DOUBT),
+        (PUSHENGAGE, answer(500, {"message": "Internal server error"}), Outcome.IN_DOUBT),
+        (PUSHENGAGE, answer(413, error(1003)), Outcome.REFUSED),
     ],
 )
 def test_outcome(route: Route, given: Answer, outcome: Outcome) -> None:
     assert route.read(given, ROWS).outcome is outcome
+
+
+def test_an_appizer_shortfall_tells_both_numbers() -> None:
+    assert "processed_count 2 for 3 events" in APPIZER.read(answer(200, processed(2)), ROWS).message
+    assert "no processed_count for 3 events" in APPIZER.read(answer(200, {"success": True}), ROWS).message
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "seconds"),
+    [
+        ({"details": {"retry_after": 30}}, {}, 30.0),
+        ({"details": {"retry_after": 30}}, {"retry_after": "7"}, 7.0),
+        ({"details": {"retry_after": 0.5}}, {"x_ratelimit_reset": "1795219240"}, 0.5),
+        ({"details": {}}, {"x_ratelimit_reset": "1795219240"}, 40.0),
+        ({"details": None}, {"x_ratelimit_reset": "1795219100"}, 0.0),
+        ({"details": {"retry_after": True}}, {"x_ratelimit_reset": "soon"}, None),
+        ({"details": {"retry_after": -1}}, {}, None),
+        ([], {}, None),
+    ],
+)
+def test_how_long_appizer_asks_to_wait(body: Any, headers: dict[str, str], seconds: float | None) -> None:
+    given = answer(429, body, date="Sat, 21 Nov 2026 00:00:00 GMT", **headers)
+    assert APPIZER.read(given, ROWS).wait == seconds
+
+
+@pytest.mark.parametrize(
+    ("details", "words"),
+    [
+        ([{"message": "event_name is required", "path": ["event_name"]}], "event_name: event_name is required"),
+        ([{"message": "too long", "path": ["data", "a", 1]}, {"message": "b"}], "data.a.1: too long; b"),
+        ([{"path": []}, 5], "invalid"),
+    ],
+)
+def test_a_pushengage_refusal_tells_where(details: Any, words: str) -> None:
+    receipt = PUSHENGAGE.read(answer(400, error(1003, details=details)), ROWS)
+    assert receipt.message == f"HTTP 400: code 1003: Invalid data; {words}"
 
 
 def test_batch_keeps_the_token() -> None:
@@ -100,7 +190,7 @@ def test_bloomreach_results_without_ids_are_in_order() -> None:
     [
         ({"errors": ["a", "b"]}, "a; b"),
         ({"errors": "a"}, "a"),
-        ({"errors": {"_global": ["a"]}}, "_global: ['a']"),
+        ({"errors": {"_global": ["a"]}}, "_global: a"),
         ({"error": "access key not found"}, "access key not found"),
         ({"message": "No commands"}, "No commands"),
         ({}, "refused without a reason"),
