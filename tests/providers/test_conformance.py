@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from loader.plan import Room, by_user, chunk_ends, encode, keeps_users_together
-from loader.plan.chunking import Room, chunk_ends
 from loader.providers import PROVIDERS
 from loader.providers.base import Answer, Outcome, Provider, Request, Route
 from loader.rejection import ROW
