@@ -100,16 +100,26 @@ def refuse(run: str, destination: str, rows: dict[int, str], reason: str, *, fre
 
 
 def count_rejected(connection: Connection, chunk: RowMapping, reason: str, *, free_ids: bool) -> None:
-    """Reject the events left in `chunk` by their number, where their part is lost and cannot tell their rows."""
+    """Reject the events left in `chunk` by their number, where their part is lost and cannot tell their rows.
+
+    Ids are freed by the span of the chunk's rows; where other events in it have left, all ids stay taken.
+    """
     name = {"run": chunk["run"], "destination": chunk["destination"], "reason": reason}
     left = chunk["events"] - chunk["refused"]
     same = sa.and_(*(planned.c[key] == value for key, value in name.items()))
     if not connection.execute(sa.update(planned).where(same).values(count=planned.c.count + left)).rowcount:
         connection.execute(sa.insert(planned).values(**name, count=left))
-    if free_ids:
-        inside = ids.c.row.between(chunk["first_row"], chunk["last_row"])
+    first, last = chunk["first_row"], chunk["last_row"]
+    others = sa.select(chunks.c.start).where(
+        chunks.c.run == chunk["run"],
+        chunks.c.destination == chunk["destination"],
+        chunks.c.first_row <= last,
+        chunks.c.last_row >= first,
+        sa.or_(chunks.c.status.in_(("sent", "in_doubt", "sending")), chunks.c.doubted),
+    )
+    if free_ids and connection.execute(others.limit(1)).first() is None:
         here = sa.and_(ids.c.run == chunk["run"], ids.c.destination == chunk["destination"])
-        connection.execute(sa.delete(ids).where(here, inside))
+        connection.execute(sa.delete(ids).where(here, ids.c.row.between(first, last)))
 
 
 class Journal:

@@ -92,7 +92,7 @@ async def _deliver(
             )
             deliveries.append(delivery)
             statuses = ["pending", "in_doubt"] if target.in_doubt == "resend" else ["pending"]
-            chunks = checkpoint.chunks_of(target.run, target.name, statuses)
+            chunks = checkpoint.pending_chunks(target.run, target.name, statuses)
             refused = {row["row"] for row in checkpoint.refusals_of(target.run, target.name)}
             try:
                 await delivery.deliver(chunks, refused, stop_after)
