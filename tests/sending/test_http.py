@@ -7,6 +7,7 @@ import contextlib
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
@@ -67,12 +68,19 @@ async def serving(serve: Serve, **options: Any) -> AsyncIterator[int]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def sent(serve: Serve, *, times: int = 1, timeout: float = 5.0, url: str = "http://127.0.0.1:{port}/x") -> list[object]:
+def sent(
+    serve: Serve,
+    *,
+    times: int = 1,
+    timeout: float = 5.0,
+    url: str = "http://127.0.0.1:{port}/x",
+    **options: Any,
+) -> list[object]:
     """What became of as many requests, one after the other: answers or errors."""
 
     async def all_of_it() -> list[object]:
         found: list[object] = []
-        async with serving(serve) as port:
+        async with serving(serve, **options) as port:
             address = url.format(port=port)
             async with HttpClient(address, 2, timeout) as client:
                 for _ in range(times):
@@ -160,29 +168,23 @@ def test_nothing_was_sent(url: str) -> None:
     assert isinstance(error, NothingSent), error
 
 
-def test_a_certificate_that_nobody_vouches_for() -> None:
-    context = self_signed()
-    heads: list[bytes] = []
-
-    async def reads(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        heads.append(await reader.read(1))
-
-    async def all_of_it() -> None:
-        async with serving(reads, ssl=context) as port:
-            address = f"https://127.0.0.1:{port}/x"
-            async with HttpClient(address, 1, 5.0) as client:
-                with pytest.raises(NothingSent):
-                    await client.send(Request("POST", address, {}, BODY))
-
-    asyncio.run(all_of_it())
-    assert not any(heads)
-
-
-def self_signed() -> ssl.SSLContext:
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_certificate_is_checked(trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
+    if trusted:
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    heads: list[bytes] = []
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await whole_request(reader))
+        writer.write(COMPLETE)
+
+    [found] = sent(answers, url="https://127.0.0.1:{port}/x", ssl=context)
+    assert isinstance(found, Answer if trusted else NothingSent), found
+    assert len(heads) == trusted
 
 
 def test_an_answer_is_complete_and_nothing_is_added_to_requests() -> None:
