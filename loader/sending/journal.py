@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -168,12 +169,32 @@ class Journal:
             return None
         try:
             with translated(self._path, "written"), self._connection.begin():
-                for changes, _ in entries:
-                    for statement, values in changes:
-                        self._connection.exec_driver_sql(statement, values)
+                for statement, values in _merged(entries):
+                    self._connection.exec_driver_sql(statement, values)
         except Exception as error:  # noqa: BLE001 - raised where the changes are awaited
             return error
         return None
+
+
+def _merged(entries: list[_Entry]) -> Iterator[tuple[str, list[Any]]]:
+    """The changes of `entries`, neighbours with the same statement as one; requests are counted last, all at once."""
+    requests: list[Any] = []
+    statement, rows = "", []
+    for changes, _ in entries:
+        for sql, values in changes:
+            given = values if isinstance(values, list) else [values]
+            if sql == _count_request:
+                requests += given
+            elif sql == statement:
+                rows += given
+            else:
+                if rows:
+                    yield statement, rows
+                statement, rows = sql, list(given)
+    if rows:
+        yield statement, rows
+    if requests:
+        yield _count_request, requests
 
 
 def _settle(entries: list[_Entry], failure: Exception | None) -> None:
