@@ -50,7 +50,8 @@ class DestinationTotals:
 
 @dataclass(frozen=True)
 class RunTotals:
-    """One run. `reasons`: (destination, or '' for rows; reason) → rejections."""
+    """One run. `reasons`: (destination, or '' for rows; reason) → rejections. `of`: the run whose refused events it
+    sends again."""
 
     run: str | None
     mapping: str
@@ -60,6 +61,7 @@ class RunTotals:
     seconds: float = 0.0
     reasons: dict[tuple[str, str], int] = field(default_factory=dict)
     created: str | None = None
+    of: str | None = None
 
     @property
     def rejected(self) -> int:
@@ -131,6 +133,7 @@ def totals(checkpoint: Checkpoint, run: str) -> RunTotals:
         row["seconds"] or 0.0,
         checkpoint.reasons_of(run),
         row["created"],
+        row["of"],
     )
     check(result)
     return result
