@@ -50,7 +50,7 @@ class DestinationTotals:
 
 @dataclass(frozen=True)
 class RunTotals:
-    """One run. `reasons`: (destination, or '' for rows; reason) → rejections."""
+    """One run. `reasons`: (destination, or '' for rows; reason) → rejections. `doubts`: (destination, why) → events."""
 
     run: str | None
     mapping: str
@@ -60,6 +60,7 @@ class RunTotals:
     seconds: float = 0.0
     reasons: dict[tuple[str, str], int] = field(default_factory=dict)
     created: str | None = None
+    doubts: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def rejected(self) -> int:
@@ -131,6 +132,7 @@ def totals(checkpoint: Checkpoint, run: str) -> RunTotals:
         row["seconds"] or 0.0,
         checkpoint.reasons_of(run),
         row["created"],
+        checkpoint.doubts_of(run),
     )
     check(result)
     return result
