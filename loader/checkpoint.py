@@ -120,6 +120,9 @@ ids = _table("ids", _key("destination"), _key("id"), _key("run"), _number("row")
 sa.Index("chunks_by_status", chunks.c.run, chunks.c.destination, chunks.c.status)
 sa.Index("ids_by_row", ids.c.run, ids.c.destination, ids.c.row)
 
+# Chunks that are read at once: the bound of memory where a chunk is a single event.
+PAGE = 1000
+
 # Statuses of a run that has nothing left to send.
 FINISHED = ("done", "in_doubt")
 
@@ -261,6 +264,30 @@ class Checkpoint:
             query = query.where(chunks.c.status.in_(statuses))
         with self.reading() as connection:
             return list(connection.execute(query).mappings())
+
+    def pending_chunks(self, run: str, destination: str, statuses: Sequence[str]) -> Iterator[RowMapping]:
+        """The chunks of a destination in the given statuses, in the order of the plan, a page at a time.
+
+        Halves that are made meanwhile of a chunk that was given out are not given out.
+        """
+        here = sa.and_(chunks.c.run == run, chunks.c.destination == destination, chunks.c.status.in_(statuses))
+        behind = 0
+        while True:
+            query = sa.select(chunks).where(here, chunks.c.start >= behind).order_by(chunks.c.start).limit(PAGE)
+            with self.reading() as connection:
+                page = list(connection.execute(query).mappings())
+            yield from page
+            if len(page) < PAGE:
+                return
+            behind = page[-1]["start"] + page[-1]["events"]
+
+    def pending_requests(self, run: str, destination: str) -> int:
+        """Chunks of a destination that are still to be sent."""
+        query = sa.select(sa.func.count()).where(
+            chunks.c.run == run, chunks.c.destination == destination, chunks.c.status == "pending"
+        )
+        with self.reading() as connection:
+            return int(connection.scalar(query) or 0)
 
     def part_starts(self, run: str, destination: str) -> dict[int, int]:
         """Each part's number → the position of its first event in the destination's plan."""

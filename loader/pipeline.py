@@ -13,7 +13,7 @@ import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -159,7 +159,7 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
                 run, run_folder(folder, run), bound.destinations, transaction, again=options.again,
                 digest=not source.inputs and not mapping.tells_new_rows, keep_rows=not source.inputs,
             )  # fmt: skip
-            with planner, closing(read_ahead(_mapped(source.frames(new.inputs), bound))) as mapped:
+            with planner, closing(read_ahead(_mapped(read_ahead(source.frames(new.inputs)), bound))) as mapped:
                 for frame, kept, events in mapped:
                     planner.count(frame, kept)
                     planner.add(kept.rows, events, new.delivered_of(frame.input))
@@ -193,11 +193,12 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
     return checkpoint.run(run)
 
 
-def _mapped(frames: Iterator[Frame], bound: Bound) -> Iterator[tuple[Frame, Kept, list[Mapped]]]:
+def _mapped(frames: Generator[Frame, None, None], bound: Bound) -> Iterator[tuple[Frame, Kept, list[Mapped]]]:
     """Each frame of the source, its rows that `where:` keeps, and what they become for each destination."""
-    for frame in frames:
-        kept = bound.keep(frame.rows)
-        yield frame, kept, [destination.events(kept.rows) for destination in bound.destinations]
+    with closing(frames):
+        for frame in frames:
+            kept = bound.keep(frame.rows)
+            yield frame, kept, [destination.events(kept.rows) for destination in bound.destinations]
 
 
 def _compare_with_before(checkpoint: Checkpoint, digests: dict[str, str]) -> None:

@@ -95,7 +95,7 @@ def _look(
     checkpoint = Checkpoint.open(folder, run.mapping)
     loads = []
     for destination in run.destinations:
-        waiting = len(checkpoint.chunks_of(name, destination.name, ["pending"]))
+        waiting = checkpoint.pending_requests(name, destination.name)
         rate = warning = None
         if destination.name in known:
             now = known[destination.name]

@@ -123,7 +123,11 @@ def _written_words(written: Written) -> str:
     if written.unreadable:
         lines.append(f"{plural(len(written.unreadable), 'row')} could not be read; what is known of them stands there")
     if written.missing:
-        lines.append(f"{plural(written.missing, 'row')} are no longer kept with the plan and are left out")
+        one = written.missing == 1
+        lines.append(
+            f"{plural(written.missing, 'row')} {'is' if one else 'are'} lost: "
+            f"{'its' if one else 'their'} file has changed since it was loaded"
+        )
     if written.elsewhere:
         lines.append(
             f"{plural(written.elsewhere, 'row')} made events that other destinations get all the same: "

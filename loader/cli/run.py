@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 import click
 
@@ -76,6 +78,8 @@ def command(
             max_rejected=limit,
             stand_ins=None if server is None else server.settings(),
         )
+        # Made ready while the plan is made, which leaves Python free.
+        Thread(target=import_module, args=("loader.sending.http",), daemon=True).start()
         with nothing_kept(lambda: progress.sending):
             result = pipeline.run(mapping, options)
         progress.close()

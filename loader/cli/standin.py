@@ -17,7 +17,6 @@ import loader
 from loader.cli.output import warn
 from loader.errors import UsageError
 from loader.report.words import plural
-from loader.sandbox.credentials import CREDENTIALS
 
 
 class StandIn:
@@ -28,6 +27,8 @@ class StandIn:
 
     def settings(self) -> dict[str, dict[str, str]]:
         """Per provider the settings that lead there, as `mapping.read` takes them."""
+        from loader.sandbox import CREDENTIALS
+
         return {provider: {**values, "base_url": self.url} for provider, values in CREDENTIALS.items()}
 
     def received(self, providers: Sequence[str]) -> str:

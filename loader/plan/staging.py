@@ -21,7 +21,7 @@ from loader.rejection import ROW, reject
 
 # A part holds at most this many events, and ends with the event that reaches this many bytes: the bound of memory in
 # planning and in sending.
-PART_EVENTS = 100_000
+PART_EVENTS = 50_000
 PART_BYTES = 32_000_000
 
 

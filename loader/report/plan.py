@@ -33,7 +33,7 @@ class Load:
         """The rate and the time in words."""
         if self.rate is None or self.seconds_at_rate is None:
             return "no rate published"
-        per, unit = (self.rate, "s") if self.rate >= 1 else (self.rate * 60, "min")
+        per, unit = (self.rate, "s") if self.rate >= 10 else (self.rate * 60, "min")
         return f"{duration(self.seconds_at_rate)} at {per:,.4g} requests/{unit}"
 
 

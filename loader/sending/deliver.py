@@ -12,16 +12,17 @@ Whatever happens between two steps, the checkpoint holds a state from which the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any, Protocol
 
 import polars as pl
 
 from loader.errors import LoaderError, Refused, Unreachable
 from loader.providers.base import DestinationSettings, InDoubt, Outcome, Provider, Receipt, Route
-from loader.sending.http import Client, NoAnswer, NothingSent
+from loader.sending.client import Client, NoAnswer, NothingSent
 from loader.sending.journal import Change, Journal, count_request, refuse, set_chunk, split_chunk
 from loader.sending.pacing import MOST_IN_DOUBT, Halted, Pacer
 from loader.sending.piece import Part, Piece
@@ -71,9 +72,10 @@ class Delivery:
         values = [getattr(target.settings, name) for name in target.provider.secrets]
         self._secrets = [value.get_secret_value() for value in values if value is not None]
         self._pacer = Pacer(target.settings.rate or target.route.rate)
-        # The chunks under way, where the order of a user's events matters.
-        self._busy: list[Piece] = []
+        # The chunks that are ready or under way, in the order of the plan.
+        self._queue: list[Piece] = []
         self._freed = asyncio.Condition()
+        self._lanes = asyncio.Semaphore(target.settings.concurrency)
         self._doubts = 0
         self._ending: BaseException | None = None
         self._part: Part | None = None
@@ -89,7 +91,8 @@ class Delivery:
         `stop_after`: send only so many events. Raises Unreachable, Refused, TooManyRejections or StateError once what
         was under way is finished.
         """
-        slots = asyncio.Semaphore(self._target.settings.concurrency)
+        # As many again are ready, as some wait for one that holds a user of theirs.
+        slots = asyncio.Semaphore(2 * self._target.settings.concurrency)
         tasks: set[asyncio.Task[None]] = set()
         left = stop_after
         try:
@@ -102,7 +105,7 @@ class Delivery:
                     if len(piece.rows) > left:
                         piece, _ = await self._split(piece, left)
                     left -= len(piece.rows)
-                await self._occupy(piece)
+                self._queue.append(piece)
                 task = asyncio.create_task(self._settle(piece, slots))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
@@ -137,24 +140,27 @@ class Delivery:
     def _make_ready(self, number: int) -> Part:
         return Part(number, self._part_starts[number], self._open_part(number), self._target.route.envelope)
 
-    async def _occupy(self, piece: Piece) -> None:
-        """Wait until no chunk under way holds a user of this one, where the order of a user's events matters."""
-        if not self._target.route.ordered:
-            return
-        async with self._freed:
-            await self._freed.wait_for(lambda: not any(piece.shares_users(other) for other in self._busy))
-            self._busy.append(piece)
+    async def _turn(self, piece: Piece) -> None:
+        """Wait until no earlier chunk holds a user of this one, where the order of a user's events matters."""
+        if self._target.route.ordered:
+            async with self._freed:
+                await self._freed.wait_for(lambda: not any(map(piece.shares_users, self._before(piece))))
+
+    def _before(self, piece: Piece) -> Iterator[Piece]:
+        return takewhile(lambda other: other is not piece, self._queue)
 
     async def _free(self, piece: Piece) -> None:
         """Let other chunks send the users of this one."""
-        if any(other is piece for other in self._busy):
+        if any(other is piece for other in self._queue):
             async with self._freed:
-                self._busy = [other for other in self._busy if other is not piece]
+                self._queue = [other for other in self._queue if other is not piece]
                 self._freed.notify_all()
 
     async def _settle(self, piece: Piece, slots: asyncio.Semaphore) -> None:
         try:
-            await self._send(piece)
+            await self._turn(piece)
+            async with self._lanes:
+                await self._send(piece)
         except Halted:
             pass
         except LoaderError as error:

@@ -1,4 +1,4 @@
-"""The one door to the network. An error tells whether the request can have reached the provider.
+"""The one door to the network: HTTP.
 
 httpx is the interface. Under it works aiohttp (`httpx_aiohttp`), which takes half the time for a request and keeps to
 the number of its connections when there are many; httpx's own transport serves where the environment names a proxy, or
@@ -19,6 +19,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from loader.providers.base import Answer, Request
+from loader.sending.client import NoAnswer, NothingSent
 
 # Nothing of the request can have been read by the other side.
 _NOTHING_SENT = (
@@ -37,15 +38,7 @@ IDLE_SECONDS = 4.0
 _HEADERS = {"User-Agent": "event-batch-loader", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 
 
-class NothingSent(Exception):
-    """The request did not leave: no connection, no name, no TLS."""
-
-
-class NoAnswer(Exception):
-    """The request left, wholly or partly, and no complete answer came back."""
-
-
-class Client:
+class HttpClient:
     """HTTP with one pool of connections for one destination. Redirects are answers, not followed."""
 
     def __init__(self, address: str, connections: int, timeout: float) -> None:
@@ -62,7 +55,7 @@ class Client:
         transport = None if own else AiohttpTransport(verify=False, client=partial(_session, limits, secure))
         self._client = httpx.AsyncClient(transport=transport, verify=secure, limits=limits, follow_redirects=False)
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> HttpClient:
         return self
 
     async def __aexit__(
@@ -71,7 +64,7 @@ class Client:
         await self._client.aclose()
 
     async def send(self, request: Request) -> Answer:
-        """The complete answer to `request`. Raises NothingSent or NoAnswer, with words that hold no URL."""
+        """See `Client`."""
         try:
             # A server that drips bytes would go on for ever, as only each read is bounded.
             async with asyncio.timeout(self._timeout + CONNECT_SECONDS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -100,16 +101,26 @@ def refuse(run: str, destination: str, rows: dict[int, str], reason: str, *, fre
 
 
 def count_rejected(connection: Connection, chunk: RowMapping, reason: str, *, free_ids: bool) -> None:
-    """Reject the events left in `chunk` by their number, where their part is lost and cannot tell their rows."""
+    """Reject the events left in `chunk` by their number, where their part is lost and cannot tell their rows.
+
+    Ids are freed by the span of the chunk's rows; where other events in it have left, all ids stay taken.
+    """
     name = {"run": chunk["run"], "destination": chunk["destination"], "reason": reason}
     left = chunk["events"] - chunk["refused"]
     same = sa.and_(*(planned.c[key] == value for key, value in name.items()))
     if not connection.execute(sa.update(planned).where(same).values(count=planned.c.count + left)).rowcount:
         connection.execute(sa.insert(planned).values(**name, count=left))
-    if free_ids:
-        inside = ids.c.row.between(chunk["first_row"], chunk["last_row"])
+    first, last = chunk["first_row"], chunk["last_row"]
+    others = sa.select(chunks.c.start).where(
+        chunks.c.run == chunk["run"],
+        chunks.c.destination == chunk["destination"],
+        chunks.c.first_row <= last,
+        chunks.c.last_row >= first,
+        sa.or_(chunks.c.status.in_(("sent", "in_doubt", "sending")), chunks.c.doubted),
+    )
+    if free_ids and connection.execute(others.limit(1)).first() is None:
         here = sa.and_(ids.c.run == chunk["run"], ids.c.destination == chunk["destination"])
-        connection.execute(sa.delete(ids).where(here, inside))
+        connection.execute(sa.delete(ids).where(here, ids.c.row.between(first, last)))
 
 
 class Journal:
@@ -158,12 +169,32 @@ class Journal:
             return None
         try:
             with translated(self._path, "written"), self._connection.begin():
-                for changes, _ in entries:
-                    for statement, values in changes:
-                        self._connection.exec_driver_sql(statement, values)
+                for statement, values in _merged(entries):
+                    self._connection.exec_driver_sql(statement, values)
         except Exception as error:  # noqa: BLE001 - raised where the changes are awaited
             return error
         return None
+
+
+def _merged(entries: list[_Entry]) -> Iterator[tuple[str, list[Any]]]:
+    """The changes of `entries`, neighbours with the same statement as one; requests are counted last, all at once."""
+    requests: list[Any] = []
+    statement, rows = "", []
+    for changes, _ in entries:
+        for sql, values in changes:
+            given = values if isinstance(values, list) else [values]
+            if sql == _count_request:
+                requests += given
+            elif sql == statement:
+                rows += given
+            else:
+                if rows:
+                    yield statement, rows
+                statement, rows = sql, list(given)
+    if rows:
+        yield statement, rows
+    if requests:
+        yield _count_request, requests
 
 
 def _settle(entries: list[_Entry], failure: Exception | None) -> None:

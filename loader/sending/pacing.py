@@ -7,9 +7,9 @@ import random
 import time
 
 FIRST_WAIT = 0.5
+# Requests do not take equally long to arrive; without some room the last of a minute would meet the first of it.
+SLACK = 1.005
 LONGEST_WAIT = 60.0
-# A provider counts requests as they arrive, and the first of a window may take longer on its way than the last.
-SLOWER = 1.01
 # Chunks in doubt one after another: something between us and the provider is broken, and each further try adds doubt.
 MOST_IN_DOUBT = 5
 
@@ -22,7 +22,7 @@ class Pacer:
     """One destination's clock. All its requests ask for their `turn`; a pause holds all of them back."""
 
     def __init__(self, rate: float | None) -> None:
-        self._interval = SLOWER / rate if rate else 0.0
+        self._interval = SLACK / rate if rate else 0.0
         self._next = 0.0
         self._paused_until = 0.0
         self._failures = 0

@@ -12,7 +12,6 @@ from loader.checkpoint import Checkpoint
 from loader.errors import Exit, Interrupted, LoaderError, TooManyRejections
 from loader.sending.decide import skip
 from loader.sending.deliver import Delivery, Progress, Target
-from loader.sending.http import Client
 from loader.sending.journal import Journal
 
 OpenPart = Callable[[str, int], pl.DataFrame]
@@ -54,6 +53,9 @@ async def _deliver(
     on_rejected: Callable[[int], None],
     stop_after: int | None,
 ) -> LoaderError | None:
+    # Takes its time to import; whoever is in a hurry does that while the plan is made.
+    from loader.sending.http import HttpClient  # noqa: PLC0415
+
     journal = Journal(checkpoint)
     deliveries: list[Delivery] = []
     received: list[signal.Signals] = []
@@ -78,7 +80,7 @@ async def _deliver(
 
     async def one(target: Target) -> None:
         address = target.settings.base_url or target.provider.base_url
-        async with Client(address, target.settings.concurrency, target.settings.timeout) as client:
+        async with HttpClient(address, target.settings.concurrency, target.settings.timeout) as client:
             delivery = Delivery(
                 target,
                 journal,
@@ -90,7 +92,7 @@ async def _deliver(
             )
             deliveries.append(delivery)
             statuses = ["pending", "in_doubt"] if target.in_doubt == "resend" else ["pending"]
-            chunks = checkpoint.chunks_of(target.run, target.name, statuses)
+            chunks = checkpoint.pending_chunks(target.run, target.name, statuses)
             refused = {row["row"] for row in checkpoint.refusals_of(target.run, target.name)}
             try:
                 await delivery.deliver(chunks, refused, stop_after)

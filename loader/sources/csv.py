@@ -155,12 +155,13 @@ class CsvSource:
             names = self._names_of(file, chunks)
             while not chunks.done:
                 cut = len(chunks.buffer) if chunks.final else self._grammar.cut(chunks.buffer)
-                rows = self._grammar.fast(chunks.buffer[:cut], len(names)) if cut else None
-                if rows is not None:
+                found = self._grammar.fast(chunks.buffer[:cut], len(names)) if cut else None
+                if found is not None:
+                    rows, lines = found
                     doubled = self._grammar.quote is not None and self._grammar.quote.encode() * 2 in chunks.buffer
                     rows = self._cells(rows, names, chunks.swapped, empty=doubled)
                     block = _Block(numbered(rows, None, row), None)
-                    chunks.take(cut)
+                    chunks.take(cut, lines)
                 else:
                     block = self._slowly(file, chunks, names, row)
                 if block.rows.height or block.rejects:
@@ -296,9 +297,9 @@ class _Chunks:
             ) from None
         return text.encode("utf-8", "surrogatepass")
 
-    def take(self, size: int) -> None:
-        """Drop `size` bytes from the front of the buffer."""
-        self.line += self.buffer.count(b"\n", 0, size)
+    def take(self, size: int, lines: int | None = None) -> None:
+        """Drop `size` bytes from the front of the buffer; they hold so many `lines`, where that is known."""
+        self.line += self.buffer.count(b"\n", 0, size) if lines is None else lines
         self.buffer = self.buffer[size:]
 
 

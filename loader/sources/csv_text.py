@@ -52,7 +52,7 @@ class Grammar:
         self._paired = re.compile(
             b"(?!)"
             if not quote
-            else b"(?:[^%(q)b]*+(?<=[%(s)b\n])%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+"
+            else b"(?:(?:\\A|[^%(q)b]*+(?<=[%(s)b\n]))%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+"
             b"%(q)b(?![^%(s)b\r\n]))*+[^%(q)b]*+\\Z" % {b"q": bq, b"s": bs}
         )
 
@@ -68,8 +68,9 @@ class Grammar:
             end = before
         return end + 1
 
-    def fast(self, block: bytes, columns: int) -> pl.DataFrame | None:
-        """The cells of `block` (whole records) as `columns` columns of text, an empty cell being null or "".
+    def fast(self, block: bytes, columns: int) -> tuple[pl.DataFrame, int] | None:
+        """The cells of `block` (whole records) as `columns` columns of text, an empty cell being null or "", and how
+        many lines they take.
 
         None where it is not proven that polars reads the block as the grammar says.
         """
@@ -87,7 +88,7 @@ class Grammar:
             except pl.exceptions.PolarsError:
                 return None
         quoted = self._opens(block)
-        if quoted and self._paired.match(b"\n" + block) is None:
+        if quoted and self._paired.match(block) is None:
             return None
         try:
             rows = pl.read_csv(
@@ -100,8 +101,7 @@ class Grammar:
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             return None
         lines = block.count(b"\n")
-        if lines != rows.height and quoted:
-            lines -= _occurrences(rows, "\n")
+        inside = _occurrences(rows, "\n") if lines != rows.height and quoted else 0
         # Polars raises where a record has too many cells. So if all bytes that stand in no cell are as many as the
         # separators, line ends and quotes of these records take, then no record has too few.
         dropped = len(block) - int(rows.select(pl.sum_horizontal(pl.all().str.len_bytes().sum())).item())
@@ -110,7 +110,8 @@ class Grammar:
         if quoted:
             kept = _occurrences(rows, self.quote or "") if self._quote * 2 in block else 0
             dropped -= block.count(self._quote) - kept
-        return rows if lines == rows.height and dropped == rows.height * columns else None
+        sound = lines - inside == rows.height and dropped == rows.height * columns
+        return (rows, lines) if sound else None
 
     def _opens(self, block: bytes) -> bool:
         """Whether a quoted cell may begin in `block`; if not, all its quotes are ordinary characters."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -192,6 +193,58 @@ def test_events_that_a_provider_refused_are_found_with_their_rows(
     assert "2 rows made events that other destinations get all the same" in written.out
     with Path("mended.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [HEADER, ROWS[0], ROWS[5]]
+
+
+def moved(file: Path) -> None:
+    file.rename(file.with_name("archived.csv"))
+
+
+def removed(file: Path) -> None:
+    file.unlink()
+
+
+def replaced(file: Path) -> None:
+    file.with_name("new.csv").write_text("number,user\n1,a\n")
+    file.with_name("new.csv").replace(file)
+
+
+@pytest.mark.parametrize("happened", [moved, removed, replaced])
+def test_refused_rows_are_as_they_were_whatever_became_of_their_files(
+    project: QuickProject, stand_in: RunningSandbox, happened: Callable[[Path], None]
+) -> None:
+    stand_in.faults([{"kind": "partial", "share": 1.0, "provider": "bloomreach"}])
+    project.csv([HEADER, ROWS[0], ROWS[5]], "a.csv")
+    project.csv([HEADER, ROWS[6], ["8", "b", "2026-03-01T10:00:08Z", "last"]], "b.csv")
+    mapping = simple_mapping(credentials("bloomreach", stand_in.url))
+    mapping["source"]["path"] = "[ab].csv"
+    path = str(project.mapping(mapping))
+    assert project.run().code == 3
+    happened(project.folder / "a.csv")
+    removed(project.folder / "b.csv")
+    out = project.loader("rejects", path).out
+    assert "refused: 3 events to bloomreach\n" in out
+    assert '{"number":"1","user":"a","at":"2026-03-01T10:00:01Z","note":"fine"}' in out
+    project.loader("rejects", path, "--reason", "refused", "--output", "mended.csv")
+    with Path("mended.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [HEADER, ROWS[0], ROWS[5], ["8", "b", "2026-03-01T10:00:08Z", "last"]]
+
+
+def test_rows_of_a_file_that_was_written_over_are_counted(project: QuickProject, stand_in: RunningSandbox) -> None:
+    stand_in.faults([{"kind": "partial", "share": 1.0, "provider": "bloomreach"}])
+    file = project.csv([HEADER, ROWS[0]])
+    path = str(project.mapping(simple_mapping(credentials("bloomreach", stand_in.url))))
+    assert project.run().code == 3
+    file.write_text("number,user\n1,a\n")
+    assert "refused: 1 event to bloomreach\n" in project.loader("rejects", path).out
+    written = project.loader("rejects", path, "--output", "mended.csv")
+    assert "1 row is lost: its file has changed since it was loaded" in written.out
+
+
+def test_nothing_is_kept_of_a_load_that_went_well(project: QuickProject, stand_in: RunningSandbox) -> None:
+    project.csv([HEADER, ROWS[0]])
+    project.mapping(simple_mapping(credentials("bloomreach", stand_in.url)))
+    assert project.run().code == 0
+    assert not list(project.folder.glob(".loader/load/runs/*/_rows"))
 
 
 def test_a_load_without_a_single_event_still_knows_its_columns(project: QuickProject, stand_in: RunningSandbox) -> None:

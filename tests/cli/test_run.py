@@ -341,7 +341,7 @@ def test_status_and_tokens(project: QuickProject, stand_in: RunningSandbox) -> N
     (token,) = {event["token"] for event in stand_in.received("batch")}
     listed = project.loader("tokens", path).out.splitlines()
     assert [line.split() for line in listed] == [
-        ["run", "destination", "chunk", "rows", "events", "token", "time"],
+        ["run", "destination", "chunk", "among", "rows", "events", "token", "time"],
         [ran.json["run"], "batch", "1", "1-120", "119", token, listed[1].split()[-1]],
     ]
     as_json = project.loader("tokens", path, "--run", ran.json["run"], "--json").json["tokens"]

@@ -88,7 +88,9 @@ def test_a_plan_of_which_nothing_was_sent_is_made_anew(project: Project, stand_i
 
 def test_stop_after_holds_for_events_that_are_sent_again(project: Project, stand_in: RunningSandbox) -> None:
     project.csv(numbered(100))
-    project.mapping(simple_mapping({**credentials("bloomreach", stand_in.url), "give_up_after": "1s"}))
+    project.mapping(
+        simple_mapping({**credentials("bloomreach", stand_in.url), "give_up_after": "1s", "rate": "10000/s"})
+    )
     stand_in.faults([{"kind": "502_html"}])
     assert project.run().destination()["in_doubt"] == 100
     stand_in.faults([])

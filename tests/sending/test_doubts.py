@@ -14,8 +14,8 @@ from loader.errors import Refused
 from loader.plan import open_part
 from loader.providers import PROVIDERS
 from loader.providers.base import Answer, Request
+from loader.sending.client import Client, NoAnswer
 from loader.sending.deliver import Delivery, Target
-from loader.sending.http import Client, NoAnswer
 from loader.sending.journal import Journal
 from loader.sending.pacing import Pacer
 from tests.sending.support import NAME, RUN, ids, staged

@@ -398,9 +398,11 @@ def test_what_pythons_csv_writes_is_read_back(
 @example("1,2\n1\n1,,\n", 2, None)
 def test_what_polars_is_trusted_with_is_what_the_grammar_says(text: str, columns: int, quote: str | None) -> None:
     grammar = Grammar(",", quote)
-    fast = grammar.fast(text.encode(), columns)
-    if fast is None:
+    found = grammar.fast(text.encode(), columns)
+    if found is None:
         return
+    fast, lines = found
+    assert lines == text.count("\n") + (not text.endswith("\n"))
     slow = list(grammar.records(text, final=True))
     kept = [r.cells for r in slow if columns == 1 or len(r.cells) > 1 or r.raw.strip(" ")]  # type: ignore[union-attr]
     assert [[cell or "" for cell in row] for row in fast.rows()] == kept
@@ -439,9 +441,9 @@ def test_fast_path_is_taken(write: Any) -> None:
     ):
         with patch.object(Grammar, "records", side_effect=AssertionError):
             grammar = Grammar(",", '"')
-            rows = grammar.fast(content.encode(), 2)
-            assert rows is not None
-            assert rows.height == 1000
+            found = grammar.fast(content.encode(), 2)
+            assert found is not None
+            assert found[0].height == 1000
 
 
 def test_real_file(real_data: Path) -> None:
