@@ -247,7 +247,8 @@ def test_a_shortfall_is_in_doubt_with_both_numbers_and_nothing_sends_it_again_by
     stand_in.faults([{"kind": "short", "at": [2]}])
     ended = project.loader("run", str(project.mapping_path))
     assert ended.code == 7
-    assert "processed_count 99 for 100 events" in ended.out
+    status = project.loader("status", str(project.mapping_path))
+    assert all("processed_count 99 for 100 events" in told for told in (ended.out, status.out))
     stand_in.faults([])
     assert project.run().code == 7
     assert doubted(project) == 100
@@ -326,14 +327,24 @@ def test_refused_events_are_rejections_in_the_providers_words(
     assert refused["example"]["message"].endswith(words)
 
 
-@pytest.mark.parametrize(("rows", "warned"), [(1_000, False), (1_001, True)])
+@pytest.mark.parametrize(
+    ("way", "rows", "words"),
+    [
+        (WAYS[3], 100_000, None),
+        (WAYS[3], 100_001, "not for high-volume imports"),
+        (WAYS[4], 1_000, None),
+        (WAYS[4], 1_001, "strongly prohibits large volumes"),
+    ],
+)
 def test_a_plan_warns_of_volumes_that_bloomreach_does_not_want(
-    project: Project, stand_in: RunningSandbox, rows: int, warned: bool
+    project: Project, stand_in: RunningSandbox, way: Way, rows: int, words: str | None
 ) -> None:
-    prepare(project, stand_in, WAYS[4], rows)
+    prepare(project, stand_in, way, rows)
     planned = project.loader("plan", str(project.mapping_path))
     assert planned.code == 0
-    assert ("strongly prohibits large volumes" in planned.out) is warned
+    warned = [line for line in planned.out.splitlines() if line.startswith("bloomreach: ")]
+    assert len(warned) == (words is not None)
+    assert all(str(words) in line for line in warned)
     assert stand_in.requests() == []
 
 
