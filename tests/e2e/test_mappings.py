@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from loader.sandbox import CREDENTIALS
+from tests import make_sample_data
 from tests.make_sample_data import bloomreach_export, write_lines
 from tests.support.project import Project
 from tests.support.sandbox import RunningSandbox, sandbox
@@ -385,6 +386,15 @@ def test_the_sample_of_a_migration_to_batch_is_too_old_for_it(project: Project, 
     events = told["destinations"][0]["events"]
     assert (code, events["sent"], events["rejected"]) == (3, 0, events["total"])
     assert shared.requests() == []
+
+
+def test_the_sample_data_is_what_its_script_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_sample_data, "FOLDER", tmp_path)
+    make_sample_data.main()
+    # The bytes of a SQLite file depend on the version of SQLite.
+    texts = sorted(path.name for path in SAMPLES.iterdir() if path.suffix != ".db")
+    assert texts == sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".db")
+    assert [name for name in texts if (SAMPLES / name).read_bytes() != (tmp_path / name).read_bytes()] == []
 
 
 def test_each_mapping_is_tested_and_listed() -> None:
