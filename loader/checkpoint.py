@@ -359,6 +359,15 @@ class Checkpoint:
                 found[destination, reason] = found.get((destination, reason), 0) + count
         return found
 
+    def doubts_of(self, run: str) -> dict[tuple[str, str], int]:
+        """Events of a run that are in doubt: (destination, why) → count, the most first."""
+        count = sa.func.sum(chunks.c.events - chunks.c.refused)
+        query = sa.select(chunks.c.destination, chunks.c.message, count).where(chunks.c.run == run)
+        query = query.where(chunks.c.status == "in_doubt").group_by(chunks.c.destination, chunks.c.message)
+        with self.reading() as connection:
+            rows = connection.execute(query.order_by(count.desc(), chunks.c.destination, chunks.c.message))
+            return {(destination, message or ""): events for destination, message, events in rows}
+
     # Files and ids --------------------------------------------------------------------------------------------------
 
     def plan_digests(self) -> list[tuple[str, dict[str, str]]]:

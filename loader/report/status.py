@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from loader.report.summary import STATUS
+from loader.report.summary import STATUS, doubts
 from loader.report.totals import RunTotals
 from loader.report.words import plural, table
 
@@ -47,6 +47,7 @@ def status(history: History) -> str:
             counts = {"already delivered": e.already_delivered, "rejected": e.rejected, "sent": e.sent}
             rows.append((d.name, _counts(**counts, **{"in doubt": e.in_doubt, "pending": e.pending})))
         lines += [f"  {line}" for line in table(rows, "<<")]
+        lines += [f"  {line}" for line in doubts(run).splitlines()] if run.doubts else []
         lines += [f"  file {path}, {plural(count, 'row')}" for path, count in history.files.get(run.run or "", ())]
     return "\n".join(lines)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from loader.errors import Exit, LoaderError
 from loader.rejection import REASONS
 from loader.report.totals import RunTotals
-from loader.report.words import command, duration, plural, table
+from loader.report.words import command, duration, one_line, plural, table
 
 STATUS = {
     "done": "done",
@@ -19,6 +19,7 @@ STATUS = {
     "nothing_new": "nothing new to load",
     "cancelled": "cancelled",
 }
+_MOST_DOUBTS = 5
 
 
 def summary(run: RunTotals, stopped: str | None = None) -> str:
@@ -38,6 +39,8 @@ def summary(run: RunTotals, stopped: str | None = None) -> str:
     parts[-1] += f"\n{duration(run.seconds)}{speed}"
     if run.reasons:
         parts.append(rejections(run))
+    if run.doubts:
+        parts.append(doubts(run))
     if stopped is not None:
         parts.append(f"stopped: {stopped}")
     return "\n\n".join(parts)
@@ -85,6 +88,14 @@ def rejections(run: RunTotals, example: Callable[[str, str], str | None] | None 
         if shown is not None:
             lines.append(f"      {shown}")
     return "\n".join(lines)
+
+
+def doubts(run: RunTotals) -> str:
+    """Events in doubt and why, the most first."""
+    rows = [(f"{count:,}", name, one_line(why)) for (name, why), count in run.doubts.items()]
+    lines = [f"  {line}" for line in table(rows[:_MOST_DOUBTS], "><<")]
+    more = len(rows) - _MOST_DOUBTS
+    return "\n".join(["in doubt", *lines, *([f"  and for {plural(more, 'more reason')}"] if more > 0 else [])])
 
 
 def next_step(

@@ -51,7 +51,7 @@ class DestinationTotals:
 @dataclass(frozen=True)
 class RunTotals:
     """One run. `reasons`: (destination, or '' for rows; reason) → rejections. `of`: the run whose refused events it
-    sends again."""
+    sends again. `doubts`: (destination, why) → events."""
 
     run: str | None
     mapping: str
@@ -62,6 +62,7 @@ class RunTotals:
     reasons: dict[tuple[str, str], int] = field(default_factory=dict)
     created: str | None = None
     of: str | None = None
+    doubts: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def rejected(self) -> int:
@@ -134,6 +135,7 @@ def totals(checkpoint: Checkpoint, run: str) -> RunTotals:
         checkpoint.reasons_of(run),
         row["created"],
         row["of"],
+        checkpoint.doubts_of(run),
     )
     check(result)
     return result

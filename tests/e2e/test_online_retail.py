@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import httpx
 import pytest
 
 from loader.sandbox import CREDENTIALS
@@ -56,14 +55,6 @@ def expected(path: Path) -> tuple[list[dict[str, Any]], Counter[str]]:
     return events, rejected
 
 
-def received(stand_in: RunningSandbox, provider: str) -> list[dict[str, Any]]:
-    """What arrived, with the digits as they were sent."""
-    lines = httpx.get(
-        f"{stand_in.url}/_sandbox/received", params={"provider": provider}, timeout=60, trust_env=False
-    ).text
-    return [json.loads(line, parse_float=Decimal) for line in lines.splitlines()]
-
-
 def canonical(event: Any) -> str:
     return json.dumps(event, default=str, sort_keys=True)
 
@@ -86,7 +77,7 @@ def test_every_event(project: Project, stand_in: RunningSandbox, real_data: Path
     assert ended.json["rows"] == {"read": total, "filtered": 0, "rejected": rejected.total(), "events": len(events)}
     assert ended.destination()["sent"] == len(events)
 
-    arrived = received(stand_in, provider)
+    arrived = stand_in.received_exactly(provider)
     if provider == "bloomreach":
         found = [command["command"]["data"] for command in arrived]
         wanted = [

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -28,6 +29,10 @@ class RunningSandbox:
     def received(self, provider: str | None = None) -> list[dict[str, Any]]:
         """In: a provider, or None for all. Out: what it accepted, one object per event, duplicates included."""
         return self._lines("received", {"provider": provider} if provider else {})
+
+    def received_exactly(self, provider: str) -> list[dict[str, Any]]:
+        """As `received`, with fractions as Decimal: their digits as they were sent."""
+        return self._lines("received", {"provider": provider}, parse_float=Decimal)
 
     def requests(self) -> list[dict[str, Any]]:
         """Out: one object per request."""
@@ -68,9 +73,9 @@ class RunningSandbox:
                 if stream is not None:
                     stream.close()
 
-    def _lines(self, path: str, params: dict[str, str]) -> list[dict[str, Any]]:
+    def _lines(self, path: str, params: dict[str, str], **reading: Any) -> list[dict[str, Any]]:
         response = self._admin.get(f"/{path}", params=params).raise_for_status()
-        return [json.loads(line) for line in response.text.split("\n") if line]
+        return [json.loads(line, **reading) for line in response.text.split("\n") if line]
 
 
 @contextmanager
