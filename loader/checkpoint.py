@@ -1,8 +1,9 @@
 """The checkpoint: the durable record of runs, chunks, tokens, rejections and cursors, one SQLite file per mapping.
 
     meta          version, mapping                     one row; a newer version is refused, never guessed at
-    runs          run, mapping, mapping_digest, created, finished, status, rows_read, rows_filtered,
+    runs          run, of, mapping, mapping_digest, created, finished, status, rows_read, rows_filtered,
                   rows_rejected, events, cursor, plan_digest, seconds, again
+                  `of`: the run whose refused events this one sends again; null where the rows were read from the source
     destinations  run, destination, provider, route, in_doubt, position, events, already_delivered, rejected, bytes,
                   requests
                   what the plan found for one destination, and the requests made so far
@@ -12,7 +13,8 @@
                   `last_row` are the lowest and the highest of its rows. Halving replaces a chunk by two of the same
                   number. `doubted`: it was in doubt at least once, so that its events may
                   have arrived whatever became of it later.
-    refusals      run, destination, row, reason, message         events that were rejected after the plan was made
+    refusals      run, destination, row, reason, message, retried
+                  events that were rejected after the plan was made; `retried`: the run that sends them again, or null
     planned       run, destination, reason, count                rejections of the plan, counted (destination '': rows),
                   and those of events whose part was lost
     files         destination, digest, path, size, mtime_ns, inode, run, first_row, rows     files that were loaded
@@ -48,7 +50,7 @@ from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from loader.errors import StateError
 
-VERSION = 1
+VERSION = 2
 
 # A row of one of the tables, by the names of its columns.
 Row = RowMapping
@@ -76,7 +78,7 @@ meta = _table("meta", _key("version", sa.Integer), _text("mapping"))
 runs = _table(
     "runs",
     _key("run"),
-    *(_text(name) for name in ("mapping", "mapping_digest", "created", "finished", "status")),
+    *(_text(name) for name in ("of", "mapping", "mapping_digest", "created", "finished", "status")),
     *(_number(name) for name in ("rows_read", "rows_filtered", "rows_rejected", "events")),
     _text("cursor"),
     _text("plan_digest"),
@@ -103,7 +105,13 @@ chunks = _table(
     *(_text(name) for name in ("token", "message", "changed")),
 )
 refusals = _table(
-    "refusals", _key("run"), _key("destination"), _key("row", sa.BigInteger), _text("reason"), _text("message")
+    "refusals",
+    _key("run"),
+    _key("destination"),
+    _key("row", sa.BigInteger),
+    _text("reason"),
+    _text("message"),
+    _text("retried"),
 )
 planned = _table("planned", _key("run"), _key("destination"), _key("reason"), _number("count"))
 files = _table(
@@ -248,8 +256,10 @@ class Checkpoint:
             connection.execute(change.values(status=status, finished=finished, seconds=runs.c.seconds + seconds))
 
     def forget(self, run: str) -> None:
-        """Remove a run of which nothing was sent, so that its files, ids and cursor are new again."""
+        """Remove a run of which nothing was sent, so that its files, ids and cursor, or the events that it would send
+        again, are new again."""
         with self.writing() as connection:
+            connection.execute(sa.update(refusals).where(refusals.c.retried == run).values(retried=None))
             for table in (ids, files, planned, refusals, chunks, destinations, runs):
                 connection.execute(sa.delete(table).where(table.c.run == run))
 
@@ -387,6 +397,25 @@ class Checkpoint:
         query = sa.select(files).where(files.c[column] == value).order_by(files.c.run)
         with self.reading() as connection:
             return list(connection.execute(query).mappings())
+
+    def origin(self, run: str) -> str:
+        """The run that read the rows of `run` from the source: itself, or the one whose events it sends again."""
+        with self.reading() as connection:
+            return connection.scalar(sa.select(sa.func.coalesce(runs.c.of, runs.c.run)).where(runs.c.run == run)) or run
+
+    def to_retry(self, reasons: Sequence[str], run: str | None) -> list[tuple[RowMapping, RowMapping]]:
+        """The runs (or the one) and destinations with events that were rejected for `reasons` after they were planned,
+        and not sent again since, the oldest first: rows of `runs` and of `destinations`."""
+        left = sa.and_(refusals.c.reason.in_(reasons), refusals.c.retried.is_(None))
+        query = sa.select(refusals.c.run, refusals.c.destination).where(left).distinct()
+        with self.reading() as connection:
+            found = {(row.run, row.destination) for row in connection.execute(query)}
+        return [
+            (earlier, planned)
+            for earlier in self.all_runs()
+            for planned in self.destinations_of(earlier["run"])
+            if run in (None, earlier["run"]) and (earlier["run"], planned["destination"]) in found
+        ]
 
     def files_of(self, run: str) -> list[RowMapping]:
         """The files that a run loaded, in the order of their rows."""

@@ -13,7 +13,7 @@ import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,8 +23,8 @@ from typing import Protocol
 
 from loader.checkpoint import FINISHED, Checkpoint, Row
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
-from loader.mapping import Bound, Kept, Mapped, Mapping, StandIns, bind, read
-from loader.plan import MaxRejected, Planner, forget_rows, keep_files, open_part, read_ahead
+from loader.mapping import Bound, Destination, Kept, Mapped, Mapping, StandIns, bind, read
+from loader.plan import MaxRejected, Planner, forget_rows, keep_files, open_part, read_ahead, restage
 from loader.report.totals import RunTotals, totals
 from loader.sending import Progress, Target, deliver_run
 from loader.settings import cursor_from_text, cursor_to_text
@@ -85,13 +85,9 @@ def run(path: Path, options: Options) -> Result:
     mapping = read(path, stand_ins=options.stand_ins)
     with hold(state_folder(mapping.path, options.state)) as folder:
         checkpoint = _open(folder, mapping)
-        before: list[RunTotals] = []
-        while (unfinished := checkpoint.unfinished()) is not None:
-            options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
-            resumed = _deliver(mapping, checkpoint, folder, unfinished, options)
-            if resumed.error is not None or resumed.run.status not in FINISHED:
-                return resumed
-            before.append(resumed.run)
+        before, stopped = _finish_unfinished(mapping, checkpoint, folder, options)
+        if stopped is not None:
+            return stopped
         error = None
         try:
             planned = _plan(mapping, checkpoint, folder, options)
@@ -105,6 +101,27 @@ def run(path: Path, options: Options) -> Result:
         doubts_left = bool(checkpoint.in_doubt())
         if before:
             return Result(before[-1], before[:-1], error, doubts_left)
+        return Result(RunTotals(None, mapping.name, "nothing_new"), doubts_left=doubts_left)
+
+
+def retry(path: Path, options: Options, reasons: Sequence[str], run: str | None) -> Result:
+    """Send events again that were rejected for `reasons` after they were planned, of one run or all, as they were
+    planned; finish what is unfinished first. Raises like `run`."""
+    mapping = read(path)
+    with hold(state_folder(mapping.path, options.state)) as folder:
+        checkpoint = _open(folder, mapping)
+        done, stopped = _finish_unfinished(mapping, checkpoint, folder, options)
+        if stopped is not None:
+            return stopped
+        for earlier, planned in checkpoint.to_retry(reasons, run):
+            again = _replan(mapping, checkpoint, folder, earlier, planned, reasons)
+            result = _deliver(mapping, checkpoint, folder, again, options)
+            if result.error is not None or result.run.status not in FINISHED:
+                return Result(result.run, done, result.error, result.doubts_left)
+            done.append(result.run)
+        doubts_left = bool(checkpoint.in_doubt())
+        if done:
+            return Result(done[-1], done[:-1], doubts_left=doubts_left)
         return Result(RunTotals(None, mapping.name, "nothing_new"), doubts_left=doubts_left)
 
 
@@ -124,6 +141,20 @@ def plan(path: Path, options: Options) -> Result:
         if planned is None:
             return Result(RunTotals(None, mapping.name, "nothing_new"))
         return Result(totals(checkpoint, planned["run"]))
+
+
+def _finish_unfinished(
+    mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options
+) -> tuple[list[RunTotals], Result | None]:
+    """Deliver what runs of before have left; those that are finished now, and what stopped one."""
+    before: list[RunTotals] = []
+    while (unfinished := checkpoint.unfinished()) is not None:
+        options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
+        resumed = _deliver(mapping, checkpoint, folder, unfinished, options)
+        if resumed.error is not None or resumed.run.status not in FINISHED:
+            return before, resumed
+        before.append(resumed.run)
+    return before, None
 
 
 def _open(folder: Path, mapping: Mapping) -> Checkpoint:
@@ -150,8 +181,7 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
     if source.inputs and not new.inputs:
         return None
 
-    # Names sort by time, so that the newest run is known; two may begin in one second.
-    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:19] + f"-{secrets.token_hex(3)}"
+    run = _new_name()
     try:
         with closing(source), checkpoint.writing() as transaction:
             bound = bind(mapping, source.columns)
@@ -191,6 +221,31 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
             return None
         raise
     return checkpoint.run(run)
+
+
+def _new_name() -> str:
+    # Names sort by time, so that the newest run is known; two may begin in one second.
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:19] + f"-{secrets.token_hex(3)}"
+
+
+def _replan(
+    mapping: Mapping, checkpoint: Checkpoint, folder: Path, earlier: Row, planned: Row, reasons: Sequence[str]
+) -> Row:
+    """Plan the rejected events of a run for one destination once more; the new run."""
+    run = _new_name()
+    destination = _destination(mapping, planned)
+    try:
+        with checkpoint.writing() as transaction:
+            old_parts = partial(open_part, run_folder(folder, earlier["run"]))
+            restage(run, earlier, planned, destination, reasons, old_parts, run_folder(folder, run), transaction)
+    except BaseException:
+        with contextlib.suppress(StateError):
+            if checkpoint.run(run) is None:
+                shutil.rmtree(run_folder(folder, run), ignore_errors=True)
+        raise
+    found = checkpoint.run(run)
+    assert found is not None
+    return found
 
 
 def _mapped(frames: Generator[Frame, None, None], bound: Bound) -> Iterator[tuple[Frame, Kept, list[Mapped]]]:
@@ -273,21 +328,38 @@ def _conclude(checkpoint: Checkpoint, run: str, error: LoaderError | None, *, re
 
 def _targets(mapping: Mapping, checkpoint: Checkpoint, run: str) -> list[Target]:
     """The destinations of a run, with the settings that the mapping gives them now."""
-    known = {destination.name: destination for destination in mapping.destinations}
     targets = []
     for planned in checkpoint.destinations_of(run):
-        now = known.get(planned["destination"])
-        if now is None or now.provider.name != planned["provider"] or now.route.name != planned["route"]:
-            if not checkpoint.pending(run, planned["destination"]):
-                continue
-            raise UsageError(
-                f"run {run} was planned for the destination '{planned['destination']}' ({planned['provider']}, route "
-                f"{planned['route']}), which the mapping no longer has. "
-                "Bring it back, or drop the rest with `loader cancel`"
-            )
+        if not checkpoint.pending(run, planned["destination"]) and not _known(mapping, planned):
+            continue
+        now = _destination(mapping, planned)
         policy = now.settings.in_doubt or planned["in_doubt"]
         targets.append(Target(run, now.name, now.provider, now.route, now.settings, policy))
     return targets
+
+
+def _known(mapping: Mapping, planned: Row) -> Destination | None:
+    """The destination of the mapping for which `planned` was planned, or None."""
+    for now in mapping.destinations:
+        if (now.name, now.provider.name, now.route.name) == (
+            planned["destination"],
+            planned["provider"],
+            planned["route"],
+        ):
+            return now
+    return None
+
+
+def _destination(mapping: Mapping, planned: Row) -> Destination:
+    """`_known`. Raises UsageError where there is none."""
+    now = _known(mapping, planned)
+    if now is None:
+        raise UsageError(
+            f"run {planned['run']} was planned for the destination '{planned['destination']}' ({planned['provider']}, "
+            f"route {planned['route']}), which the mapping no longer has. "
+            "Bring it back, or drop the rest with `loader cancel`"
+        )
+    return now
 
 
 class _NothingNewError(Exception):

@@ -28,6 +28,7 @@ COMMANDS = {
     "status": "Show runs, files and cursors.",
     "tokens": "List the tokens that providers gave for chunks.",
     "rejects": "Show rejections by reason, or write the rejected rows to a file.",
+    "retry": "Send refused events again, as they were planned.",
     "report": "Write a run as a page for a browser.",
     "resolve": "Decide about chunks in doubt.",
     "cancel": "Drop what is pending.",

@@ -52,7 +52,8 @@ def command(mapping: Path, yes: bool, state: Path | None) -> None:
         if untouched:
             checkpoint.forget(run)
             shutil.rmtree(run_folder(folder, run), ignore_errors=True)
-            show(f"run {run} is forgotten; nothing of it was sent, and its rows are new to the next run")
+            left = "its events can be retried" if unfinished["of"] else "its rows are new to the next run"
+            show(f"run {run} is forgotten; nothing of it was sent, and {left}")
             return
         checkpoint.doubt_what_was_in_flight(run)
         count = cancel(checkpoint, run, partial(open_part, run_folder(folder, run)))

@@ -40,7 +40,8 @@ def with_records(
 ) -> tuple[pl.DataFrame, dict[str, pl.DataType]]:
     """`rejected` with the records that it lacks, and the source's columns as far as the plan tells them."""
     lacking = rejected.filter(pl.col("record").is_null()).get_column("row").unique()
-    rows = rows_as_they_were(run_folder(folder, run), checkpoint.files_of(run), lacking)
+    origin = checkpoint.origin(run)
+    rows = rows_as_they_were(run_folder(folder, origin), checkpoint.files_of(origin), lacking)
     columns = {name: dtype for name, dtype in rows.schema.items() if name != ROW}
     found = record_of(rows) if len(rows) else pl.DataFrame(schema={"row": pl.UInt64(), "record": pl.String()})
     joined = rejected.join(found, on="row", how="left", suffix="_kept", maintain_order="left")
@@ -58,7 +59,7 @@ def examples_of(
             0
         ].iter_rows()
     )
-    files = checkpoint.files_of(run)
+    files = checkpoint.files_of(checkpoint.origin(run))
     found = {}
     for key, example in chosen.items():
         file = next((f for f in files if f["first_row"] <= example.row < f["first_row"] + f["rows"]), None)

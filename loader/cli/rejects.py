@@ -87,6 +87,8 @@ def command(
         show(_written_words(written))
     else:
         following = command_words("rejects", mapping, "--output", f"{mapping.stem}.rejected.csv", state=state)
+        if checkpoint.to_retry(("refused",), run):
+            texts.append("to send what was refused again, as it was:\n" + command_words("retry", mapping, state=state))
         show("\n\n".join(texts) + f"\n\nto write these rows to a file:\n{following}")
 
 

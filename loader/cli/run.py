@@ -8,6 +8,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
+from typing import NoReturn
 
 import click
 
@@ -84,17 +85,22 @@ def command(
             result = pipeline.run(mapping, options)
         progress.close()
         if as_json:
-            _show_json(result)
+            show_result_as_json(result)
         elif not quiet:
             show(_text(result, mapping, state, server, forgotten=forgotten))
-    # On a terminal the summary has said why already.
-    seen = not as_json and not quiet and sys.stdout.isatty() and sys.stderr.isatty()
+    leave(result, summed_up=not as_json and not quiet)
+
+
+def leave(result: pipeline.Result, *, summed_up: bool) -> NoReturn:
+    """End with the exit code of `result`, and say what stopped it unless the summary has, on the same terminal."""
+    seen = summed_up and sys.stdout.isatty() and sys.stderr.isatty()
     if result.error is not None and not seen:
         complain(result.error)
     click.get_current_context().exit(result.exit_code)
 
 
-def _show_json(result: pipeline.Result) -> None:
+def show_result_as_json(result: pipeline.Result) -> None:
+    """Print `result` as one object (design, "Commands")."""
     shown = result.run.as_json()
     if result.before:
         shown["before"] = [run.as_json() for run in result.before]

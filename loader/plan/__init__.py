@@ -11,6 +11,7 @@ from loader.plan.parts import (
     read_rejections,
 )
 from loader.plan.planner import Planner, record_of
+from loader.plan.restaging import restage
 from loader.plan.rows import RowWriter, forget_rows, keep_files, kept_file, read_rows
 from loader.plan.staging import Staged, Stager, by_user, keeps_users_together
 
@@ -36,4 +37,5 @@ __all__ = [
     "read_rejections",
     "read_rows",
     "record_of",
+    "restage",
 ]

@@ -136,10 +136,10 @@ class Planner:
                 planned.destination.name,
                 planned.destination.route,
                 planned.destination.settings,
-                planned.columns,
+                planned.destination.route.encode(planned.columns),
                 run_folder,
                 run,
-                _Ids(connection, run, planned.destination.name, again) if "id" in planned.columns else None,
+                Ids(connection, run, planned.destination.name, again) if "id" in planned.columns else None,
                 now,
                 self._background,
                 digest=digest,
@@ -271,9 +271,7 @@ class Planner:
             staged = self._stagers[at].staged
             counts += [(destination.name, reason, count) for reason, count in staged.rejected.items()]
             execute(sa.insert(record.destinations).values(**self._destination_row(at)))
-            common = {"run": self.run, "destination": destination.name, "status": "pending"}
-            for chunks in staged.chunks:
-                execute(sa.insert(record.chunks), [{**common, **chunk} for chunk in chunks.iter_rows(named=True)])
+            commit_chunks(self._connection, self.run, destination.name, staged.chunks)
             for file in [] if barren else inputs:
                 first, read = self._rows_of.get(file.path, (self.read + 1, 0))
                 execute(
@@ -327,6 +325,13 @@ def _late_words(destination: Destination, late: int, events: int, window: Window
     )
 
 
+def commit_chunks(connection: Connection, run: str, destination: str, chunks: Sequence[pl.DataFrame]) -> None:
+    """Write the chunks of a plan (frames of `staging.CHUNK_SCHEMA`), all pending."""
+    common = {"run": run, "destination": destination, "status": "pending"}
+    for frame in chunks:
+        connection.execute(sa.insert(record.chunks), [{**common, **chunk} for chunk in frame.iter_rows(named=True)])
+
+
 def record_of(rows: pl.DataFrame) -> pl.DataFrame:
     """`row` and `record`, the JSON object of each row of a source's frame; types that JSON lacks are named as text."""
     members = []
@@ -340,7 +345,7 @@ def record_of(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(row=pl.col(ROW), record=jsontext.obj(members))
 
 
-class _Ids:
+class Ids:
     """`staging.Ids` over the checkpoint's table. Ids travel as one JSON text per frame, not one by one."""
 
     def __init__(self, connection: Connection, run: str, destination: str, again: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from loader.plan.background import Background
 from loader.plan.chunking import Room, chunk_ends
 from loader.plan.encoding import encode
 from loader.plan.parts import PART_SCHEMA, part_path, write_durably
-from loader.providers.base import DestinationSettings, Route
+from loader.providers.base import DestinationSettings, Encoded, Route
 from loader.rejection import ROW, reject
 
 # A part holds at most this many events, and ends with the event that reaches this many bytes: the bound of memory in
@@ -71,7 +70,7 @@ class Stager:
         name: str,
         route: Route,
         settings: DestinationSettings,
-        columns: Mapping[str, pl.DataType],
+        encoded: Encoded | None,
         run_folder: Path,
         run: str,
         ids: Ids | None,
@@ -80,9 +79,10 @@ class Stager:
         *,
         digest: bool = False,
     ) -> None:
+        """`encoded`: the route's, for `add`; None where only events are added that are encoded already."""
         self.staged = Staged()
         self._name, self._route, self._settings, self._now = name, route, settings, now
-        self._encoded = route.encode(columns)
+        self._encoded = encoded
         self._room = Room.of(route, settings.chunk)
         self._folder, self._run, self._ids = run_folder, run, ids
         self._background = background
@@ -109,6 +109,7 @@ class Stager:
 
     def add(self, events: pl.DataFrame) -> pl.DataFrame:
         """Stage a frame of events (columns as `loader.mapping` describes them); its rejections (`rejection.SCHEMA`)."""
+        assert self._encoded is not None
         self.staged.events += len(events)
         taken_here = None
         if self._ids is not None and len(events):
@@ -129,6 +130,16 @@ class Stager:
         found = pl.concat(rejected)
         self._count(found)
         return found
+
+    def add_encoded(self, events: pl.DataFrame) -> None:
+        """Stage events of an earlier plan (`PART_SCHEMA` without `chunk`), but for those delivered meanwhile."""
+        self.staged.events += len(events)
+        if self._ids is not None and len(events):
+            delivered = self._ids.known(events.get_column("id")).is_not_null()
+            self.staged.already_delivered += int(delivered.sum() or 0)
+            events = events.filter(~delivered)
+            self._ids.take(events.get_column("id"), events.get_column("row"))
+        self._wait(events)
 
     def finish(self) -> None:
         """Close the last chunk and part. All of `staged` is known when the background has finished."""

@@ -39,7 +39,8 @@ def status(history: History) -> str:
         lines.append("no runs")
     for run in history.runs:
         word = "under way" if history.holder and run.pending else STATUS.get(run.status, run.status)
-        lines += ["", f"{run.run}  {run.created}  {word}"]
+        again = "" if run.of is None else f", events of run {run.of} again"
+        lines += ["", f"{run.run}  {run.created}  {word}{again}"]
         rows = [("rows", _counts(**vars(run.rows)))]
         for d in run.destinations:
             e = d.events

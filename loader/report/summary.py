@@ -26,7 +26,8 @@ def summary(run: RunTotals, stopped: str | None = None) -> str:
     """What was read and what became of it. `stopped`: why the run ended early."""
     if run.run is None:
         return f"{run.mapping}: {STATUS[run.status]}"
-    parts = [f"{run.mapping}: {STATUS[run.status]} (run {run.run})", *equations(run)]
+    again = "" if run.of is None else f", which sends events of run {run.of} again"
+    parts = [f"{run.mapping}: {STATUS[run.status]} (run {run.run}{again})", *equations(run)]
     if run.destinations:
         counted = [
             (d.name, plural(d.chunks, "chunk"), plural(d.requests, "request"), plural(d.tokens, "token"))

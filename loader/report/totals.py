@@ -50,7 +50,8 @@ class DestinationTotals:
 
 @dataclass(frozen=True)
 class RunTotals:
-    """One run. `reasons`: (destination, or '' for rows; reason) → rejections. `doubts`: (destination, why) → events."""
+    """One run. `reasons`: (destination, or '' for rows; reason) → rejections. `of`: the run whose refused events it
+    sends again. `doubts`: (destination, why) → events."""
 
     run: str | None
     mapping: str
@@ -60,6 +61,7 @@ class RunTotals:
     seconds: float = 0.0
     reasons: dict[tuple[str, str], int] = field(default_factory=dict)
     created: str | None = None
+    of: str | None = None
     doubts: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
@@ -132,6 +134,7 @@ def totals(checkpoint: Checkpoint, run: str) -> RunTotals:
         row["seconds"] or 0.0,
         checkpoint.reasons_of(run),
         row["created"],
+        row["of"],
         checkpoint.doubts_of(run),
     )
     check(result)

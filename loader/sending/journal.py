@@ -91,7 +91,7 @@ def refuse(run: str, destination: str, rows: dict[int, str], reason: str, *, fre
     if not rows:
         return []
     values = [
-        {"run": run, "destination": destination, "row": row, "reason": reason, "message": message}
+        {"run": run, "destination": destination, "row": row, "reason": reason, "message": message, "retried": None}
         for row, message in rows.items()
     ]
     changes: list[Change] = [(_insert_refusal, values)]

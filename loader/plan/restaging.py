@@ -1,0 +1,101 @@
+"""Events of an earlier run that the provider refused, planned once more: the bytes that were planned then.
+
+A run of its own holds them, for one earlier run and one destination. So their rows keep their numbers, and the books of
+the earlier run stay as they are: there the events are rejected for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from loader import checkpoint as record
+from loader.checkpoint import Row
+from loader.plan.background import Background
+from loader.plan.planner import Destination, Ids, commit_chunks
+from loader.plan.staging import Stager
+
+OpenPart = Callable[[str, int], pl.DataFrame]
+
+
+def restage(
+    run: str,
+    earlier: Row,
+    planned: Row,
+    destination: Destination,
+    reasons: Sequence[str],
+    open_part: OpenPart,
+    run_folder: Path,
+    connection: Connection,
+) -> None:
+    """Plan the run `run`: the events of `earlier` that were rejected for `reasons` after they were planned.
+
+    `planned`: the destination as it was planned then (rows of the checkpoint). `open_part`: of the earlier run.
+    `connection`: a transaction of the checkpoint; the plan counts when that is committed. Raises StateError.
+    """
+    name = destination.name
+    refusals = record.refusals.c
+    of_run = sa.and_(refusals.run == earlier["run"], refusals.destination == name)
+    chosen = sa.and_(of_run, refusals.reason.in_(reasons), refusals.retried.is_(None))
+    wanted = pl.Series(connection.scalars(sa.select(refusals.row).where(chosen)).all(), dtype=pl.UInt64)
+    parts = sa.select(record.chunks.c.part).distinct().order_by(record.chunks.c.part)
+    of_parts = sa.and_(record.chunks.c.run == earlier["run"], record.chunks.c.destination == name)
+    background = Background()
+    stager = Stager(
+        name,
+        destination.route,
+        destination.settings,
+        None,
+        run_folder,
+        run,
+        Ids(connection, run, name, again=False),
+        datetime.now(UTC),
+        background,
+    )
+    try:
+        for part in connection.scalars(parts.where(of_parts, record.chunks.c.refused > 0)).all():
+            events = open_part(name, part)
+            stager.add_encoded(events.filter(pl.col("row").is_in(wanted.implode())).drop("chunk"))
+        stager.finish()
+        background.finish()
+    finally:
+        background.abandon()
+    staged = stager.staged
+    connection.execute(
+        sa.insert(record.runs).values(
+            run=run,
+            of=earlier["of"] or earlier["run"],
+            mapping=earlier["mapping"],
+            mapping_digest=earlier["mapping_digest"],
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            status="paused",
+            rows_read=staged.events,
+            rows_filtered=0,
+            rows_rejected=0,
+            events=staged.events,
+            seconds=0.0,
+            again=False,
+        )
+    )
+    connection.execute(
+        sa.insert(record.destinations).values(
+            run=run,
+            destination=name,
+            provider=planned["provider"],
+            route=planned["route"],
+            in_doubt=planned["in_doubt"],
+            position=0,
+            events=staged.events,
+            already_delivered=staged.already_delivered,
+            rejected=0,
+            bytes=staged.bytes,
+            requests=0,
+        )
+    )
+    commit_chunks(connection, run, name, staged.chunks)
+    connection.execute(sa.update(record.refusals).where(chosen).values(retried=run))

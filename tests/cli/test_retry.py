@@ -1,0 +1,148 @@
+"""`loader retry`: what a provider refused is sent again, as it was planned, and once."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loader import pipeline
+from loader.checkpoint import Checkpoint
+from loader.mapping import read
+from loader.state import state_folder
+from tests.cli.conftest import QuickProject
+from tests.support.project import arrived, credentials, numbered, simple_mapping
+from tests.support.sandbox import RunningSandbox
+
+PARTIAL = {"kind": "partial", "share": 0.3, "seed": 5}
+
+
+def refused(project: QuickProject, stand_in: RunningSandbox, *providers: str, rows: int = 120, **more: Any) -> str:
+    """A load of which the providers refused a part. The mapping's path."""
+    project.csv(numbered(rows))
+    destinations = [{**credentials(name, stand_in.url), "chunk": 20} for name in providers]
+    path = str(project.mapping(simple_mapping(*destinations, **more)))
+    stand_in.faults([PARTIAL])
+    assert project.run().code == 3
+    stand_in.faults([])
+    return path
+
+
+@pytest.mark.parametrize("provider", ["bloomreach", "batch"])
+def test_refused_events_are_sent_again_once(project: QuickProject, stand_in: RunningSandbox, provider: str) -> None:
+    path = refused(project, stand_in, provider)
+    lacking = 120 - len(stand_in.received())
+    assert lacking > 5
+    assert f"to send what was refused again, as it was:\nloader retry {path}\n" in project.loader("rejects", path).out
+    # The rows are not read again.
+    Path("events.csv").unlink()
+    ended = project.loader("retry", path, "--json")
+    assert (ended.code, ended.json["status"], ended.json["rows"]["events"]) == (0, "done", lacking)
+    assert ended.destination()["sent"] == lacking
+    assert sorted(arrived(stand_in.received())) == list(range(1, 121))
+    again = project.loader("retry", path)
+    assert (again.code, again.out) == (0, "load: no events to send again\n")
+    first, second = project.loader("status", path, "--json").json["runs"]
+    assert first["destinations"][0]["events"]["rejected"] == lacking
+    assert second["run"] == ended.json["run"]
+    assert f"events of run {first['run']} again" in project.loader("status", path).out
+
+
+def test_one_run_for_each_destination(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = refused(project, stand_in, "bloomreach", "batch")
+    counts = {
+        d["name"]: d["events"]["rejected"]
+        for d in project.loader("status", path, "--json").json["runs"][0]["destinations"]
+    }
+    ended = project.loader("retry", path, "--json")
+    runs = [*ended.json["before"], ended.json]
+    assert [{d["name"]: d["events"]["sent"] for d in run["destinations"]} for run in runs] == [
+        {"bloomreach": counts["bloomreach"]},
+        {"batch": counts["batch"]},
+    ]
+
+
+def test_what_is_refused_again_has_its_row(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = refused(project, stand_in, "bloomreach")
+    stand_in.faults([{"kind": "partial", "share": 1.0}])
+    ended = project.loader("retry", path, "--json")
+    assert ended.code == 3
+    assert ended.destination()["rejected"] == ended.json["rows"]["events"]
+    shown = project.loader("rejects", path, "--json").json["rejections"]
+    assert [(group["run"], group["count"]) for group in shown] == [(ended.json["run"], ended.json["rows"]["events"])]
+    assert "(events.csv)" in project.loader("rejects", path).out
+    written = project.loader("rejects", path, "--output", "mended.csv")
+    assert written.out == f"{ended.json['rows']['events']} rows written to mended.csv\n"
+    stand_in.faults([])
+    assert project.loader("retry", path).code == 0
+    assert sorted(arrived(stand_in.received())) == list(range(1, 121))
+
+
+def test_events_that_were_mended_and_loaded_meanwhile_are_not_sent_twice(
+    project: QuickProject, stand_in: RunningSandbox
+) -> None:
+    event = {**simple_mapping()["event"], "id": "number"}
+    path = refused(project, stand_in, "bloomreach", event=event)
+    lacking = 120 - len(stand_in.received())
+    project.loader("rejects", path, "--output", "mended.csv")
+    mapping = simple_mapping(credentials("bloomreach", stand_in.url), event=event)
+    mapping["source"]["path"] = "mended.csv"
+    project.mapping(mapping)
+    assert project.run().destination()["sent"] == lacking
+    ended = project.loader("retry", path, "--json")
+    assert (ended.destination()["sent"], ended.destination()["already_delivered"]) == (0, lacking)
+    assert sorted(arrived(stand_in.received())) == list(range(1, 121))
+
+
+def test_without_a_destination_there_is_nowhere_to_send(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = refused(project, stand_in, "bloomreach")
+    project.mapping(simple_mapping(credentials("batch", stand_in.url)))
+    ended = project.loader("retry", path)
+    assert ended.code == 2
+    assert "which the mapping no longer has" in ended.err
+
+
+def test_cancelled_events_can_be_sent_after_all(project: QuickProject, stand_in: RunningSandbox) -> None:
+    project.csv(numbered(100))
+    path = str(project.mapping(simple_mapping({**credentials("bloomreach", stand_in.url), "chunk": 10})))
+    assert project.run("--stop-after", "30").code == 0
+    assert project.loader("cancel", path, "--yes").code == 0
+    assert project.loader("retry", path).out == "load: no events to send again\n"
+    assert project.loader("retry", path, "--reason", "cancelled", "--stop-after", "25").code == 0
+    assert project.run().code == 0
+    assert sorted(arrived(stand_in.received())) == list(range(1, 101))
+
+
+def test_a_retry_of_which_nothing_was_sent_can_be_dropped(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = refused(project, stand_in, "bloomreach")
+    mapping = read(Path(path))
+    folder = state_folder(mapping.path, None)
+    checkpoint = Checkpoint.open(folder, "load")
+    [(earlier, planned)] = checkpoint.to_retry(("refused",), None)
+    pipeline._replan(mapping, checkpoint, folder, earlier, planned, ("refused",))
+    assert checkpoint.to_retry(("refused",), None) == []
+    checkpoint.close()
+    dropped = project.loader("cancel", path, "--yes")
+    assert "nothing of it was sent, and its events can be retried" in dropped.out
+    assert project.loader("retry", path).code == 0
+    assert sorted(arrived(stand_in.received())) == list(range(1, 121))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_any_instant_it_goes_on(project: QuickProject, stand_in: RunningSandbox, seed: int) -> None:
+    chance = random.Random(seed)
+    path = refused(project, stand_in, "bloomreach", rows=400)
+    stand_in.faults([{"kind": "slow", "seconds": 0.05}])
+    for _ in range(4):
+        with project.started("retry", path) as process:
+            time.sleep(chance.uniform(0.3, 1.2))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    stand_in.faults([])
+    assert project.run().code in (0, 3)
+    assert project.loader("retry", path).code == 0
+    assert sorted(arrived(stand_in.received())) == list(range(1, 401))
