@@ -8,7 +8,7 @@ import time
 
 FIRST_WAIT = 0.5
 # Requests do not take equally long to arrive; without some room the last of a minute would meet the first of it.
-SLACK = 1.005
+SLACK = 1.01
 LONGEST_WAIT = 60.0
 # Chunks in doubt one after another: something between us and the provider is broken, and each further try adds doubt.
 MOST_IN_DOUBT = 5
