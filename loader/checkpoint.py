@@ -299,9 +299,14 @@ class Checkpoint:
         with self.reading() as connection:
             return int(connection.scalar(query) or 0)
 
-    def part_starts(self, run: str, destination: str) -> dict[int, int]:
-        """Each part's number → the position of its first event in the destination's plan."""
+    def part_starts(self, run: str, destination: str, statuses: Sequence[str] = ()) -> dict[int, int]:
+        """Each part's number → the position of its first event in the destination's plan.
+
+        `statuses`: only of parts with chunks in one of these.
+        """
         query = sa.select(chunks.c.part, sa.func.min(chunks.c.start).label("start")).group_by(chunks.c.part)
+        if statuses:
+            query = query.having(sa.func.max(sa.case((chunks.c.status.in_(statuses), 1), else_=0)) == 1)
         with self.reading() as connection:
             found = connection.execute(query.where(chunks.c.run == run, chunks.c.destination == destination))
             return {row.part: row.start for row in found}

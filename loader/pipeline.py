@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from loader.checkpoint import FINISHED, Checkpoint, Row
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
@@ -196,8 +196,10 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
                     options.watch.planning(planner.read, planner.rejected)
                 planner.finish()
             if new.inputs:
-                how = mapping.source.model_dump(mode="json", exclude={"path", "cursor"})
-                keep_files(run_folder(folder, run), {"source": how, "timezone": mapping.timezone}, new.inputs)
+                used = mapping.used_columns()
+                how: dict[str, Any] = {"source": mapping.source.model_dump(mode="json", exclude={"path", "cursor"})}
+                how |= {"timezone": mapping.timezone, "used": None if used is None else sorted(used)}
+                keep_files(run_folder(folder, run), how, new.inputs)
             planner.refuse_late_events()
             if options.max_rejected is not None:
                 options.max_rejected.check(planner.rejected, planner.read, planner.reasons())

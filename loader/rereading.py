@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from loader.checkpoint import Row
 from loader.errors import SourceError
-from loader.plan import kept_file, read_rows
+from loader.plan import how_to_read, kept_file, read_rows
 from loader.rejection import ROW
 from loader.settings import SourceSettings
 from loader.sources import Input, open_source
@@ -22,28 +22,40 @@ _settings: TypeAdapter[Any] = TypeAdapter(SourceSettings)
 def rows_as_they_were(run_folder: Path, files: Sequence[Row], rows: Iterable[int]) -> pl.DataFrame:
     """The rows of a run with these numbers, as far as they are to be had: `rejection.ROW` and the source's columns.
 
-    `files`: those that the run loaded (rows of the checkpoint). A file that has changed since gives none.
+    `files`: those that the run loaded (rows of the checkpoint). One that has changed since gives none.
     """
     wanted = sorted(rows)
-    found = [read_rows(run_folder, wanted)]
-    for path, file in {file["path"]: file for file in files}.items():
-        first = file["first_row"]
-        of_file = [row for row in wanted if first <= row < first + file["rows"]]
-        kept = kept_file(run_folder, path) if of_file else None
-        if kept is not None:
-            found += _of_file(*kept, file["digest"], first - 1, of_file)
-    return pl.concat([frame for frame in found if len(frame)] or found[:1], how="diagonal_relaxed")
-
-
-def _of_file(path: Path, how: dict[str, Any], digest: str, before: int, rows: list[int]) -> list[pl.DataFrame]:
-    """`before`: rows of the run that stand before those of the file."""
+    how = how_to_read(run_folder)
+    if how is None:
+        return read_rows(run_folder, wanted)
+    loaded = {file["path"]: file for file in files}
+    found = [(file, kept_file(run_folder, path)) for path, file in loaded.items()] if wanted else []
+    unchanged = [(file, str(path)) for file, path in found if _is_still(path, file["digest"])]
     try:
-        if Input.of(str(path)).digest() != digest:
-            return []
-        settings = _settings.validate_python({**how["source"], "path": [str(path)]})
-        source = open_source(settings, timezone=how["timezone"], cursor=None)
-        inside = pl.Series([row - before for row in rows], dtype=pl.UInt64).implode()
-        frames = [frame.rows.filter(pl.col(ROW).is_in(inside)) for frame in source.frames()]
-        return [frame.with_columns(pl.col(ROW) + before) for frame in frames if len(frame)]
+        frames = _read_again(unchanged, how, wanted) if unchanged else []
+    except SourceError:
+        frames = []
+    return pl.concat(frames) if frames else pl.DataFrame(schema={ROW: pl.UInt64()})
+
+
+def _read_again(files: Sequence[tuple[Row, str]], how: dict[str, Any], wanted: Sequence[int]) -> list[pl.DataFrame]:
+    # All together, as they were read then: the type of a column may depend on all of them.
+    settings = _settings.validate_python({**how["source"], "path": [path for _, path in files]})
+    source = open_source(settings, timezone=how["timezone"], cursor=None, used=how["used"])
+    inputs = {file.path: file for file in source.inputs}
+    frames = []
+    for file, path in files:
+        before = file["first_row"] - 1
+        inside = [row - before for row in wanted if 0 < row - before <= file["rows"]]
+        if inside:
+            here = pl.col(ROW).is_in(pl.Series(inside, dtype=pl.UInt64).implode())
+            read = (frame.rows.filter(here) for frame in source.frames([inputs[path]]))
+            frames += [frame.with_columns(pl.col(ROW) + before) for frame in read if len(frame)]
+    return frames
+
+
+def _is_still(path: Path, digest: str) -> bool:
+    try:
+        return Input.of(str(path)).digest() == digest
     except (OSError, SourceError):
-        return []
+        return False

@@ -128,7 +128,7 @@ def _written_words(written: Written) -> str:
         one = written.missing == 1
         lines.append(
             f"{plural(written.missing, 'row')} {'is' if one else 'are'} lost: "
-            f"{'its' if one else 'their'} file has changed since it was loaded"
+            f"{'its' if one else 'their'} file has changed or is gone"
         )
     if written.elsewhere:
         lines.append(

@@ -12,7 +12,7 @@ from loader.plan.parts import (
 )
 from loader.plan.planner import Planner, record_of
 from loader.plan.restaging import restage
-from loader.plan.rows import RowWriter, forget_rows, keep_files, kept_file, read_rows
+from loader.plan.rows import RowWriter, forget_rows, how_to_read, keep_files, kept_file, read_rows
 from loader.plan.staging import Staged, Stager, by_user, keeps_users_together
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "chunk_ends",
     "encode",
     "forget_rows",
+    "how_to_read",
     "keep_files",
     "keeps_users_together",
     "kept_file",

@@ -70,17 +70,23 @@ def keep_files(run_folder: Path, how: dict[str, Any], files: Sequence[File]) -> 
         (folder / _HOW).write_text(json.dumps(how), encoding="utf-8")
     for file in files:
         with contextlib.suppress(OSError):
-            os.link(file.path, _link(run_folder, file.path))
+            # The file itself, not a symbolic link to it, which may soon lead to another one.
+            os.link(os.path.realpath(file.path), _link(run_folder, file.path))
 
 
-def kept_file(run_folder: Path, path: str) -> tuple[Path, dict[str, Any]] | None:
-    """The second name of a source's file, or the first where there is no second, and how to read it."""
+def how_to_read(run_folder: Path) -> dict[str, Any] | None:
+    """What `keep_files` was told, or None where it was not."""
     try:
-        how = json.loads((run_folder / ROWS / _HOW).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((run_folder / ROWS / _HOW).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return found
+
+
+def kept_file(run_folder: Path, path: str) -> Path:
+    """The second name of a source's file, or the first where there is no second."""
     link = _link(run_folder, path)
-    return (link if link.exists() else Path(path)), how
+    return link if link.exists() else Path(path)
 
 
 def _link(run_folder: Path, path: str) -> Path:

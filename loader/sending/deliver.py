@@ -64,7 +64,8 @@ class Delivery:
         progress: Progress,
         on_rejected: Callable[[int], None],
     ) -> None:
-        """`open_part`: a part's number → its events. `part_starts`: a part's number → the position of its first event.
+        """`open_part`: a part's number → its events. `part_starts`: the number of each part with chunks to send → the
+        position of its first event.
         `on_rejected` is told how many events were rejected, and may raise TooManyRejections."""
         self._target, self._journal, self._client = target, journal, client
         self._open_part, self._part_starts = open_part, part_starts
@@ -79,7 +80,7 @@ class Delivery:
         self._doubts = 0
         self._ending: BaseException | None = None
         self._part: Part | None = None
-        self._next_part: asyncio.Task[Part] | None = None
+        self._next_part: tuple[int, asyncio.Task[Part]] | None = None
 
     def halt(self) -> None:
         """Send nothing more; what is under way is finished."""
@@ -111,13 +112,14 @@ class Delivery:
                 task.add_done_callback(tasks.discard)
         except LoaderError as error:
             self._end(error)
-        except asyncio.CancelledError:
+        except BaseException:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             raise
         finally:
             if self._next_part is not None:
-                self._next_part.cancel()
+                self._next_part[1].cancel()
         if tasks:
             await asyncio.gather(*tasks)
         if self._ending is not None:
@@ -127,11 +129,14 @@ class Delivery:
         """The events of a chunk, from its part; the part after it is made ready meanwhile."""
         number = chunk["part"]
         if self._part is None or self._part.number != number:
-            waiting, self._next_part = self._next_part, None
-            ready = await waiting if waiting is not None else None
-            self._part = ready if ready is not None and ready.number == number else await self._ready(number)
-            if number + 1 in self._part_starts:
-                self._next_part = asyncio.create_task(self._ready(number + 1))
+            coming, self._next_part = self._next_part, None
+            self._part = await (coming[1] if coming is not None and coming[0] == number else self._ready(number))
+            following = min((other for other in self._part_starts if other > number), default=None)
+            if following is not None:
+                task = asyncio.create_task(self._ready(following))
+                # One that fails and is not needed after all troubles nobody.
+                task.add_done_callback(lambda done: done.cancelled() or done.exception())
+                self._next_part = following, task
         return self._part.piece(chunk, refused_rows)
 
     async def _ready(self, number: int) -> Part:

@@ -149,7 +149,8 @@ class Journal:
     def close(self) -> None:
         """Write what waits, and give back the connection."""
         self._thread.shutdown()
-        _settle(self._waiting, self._commit(self._waiting))
+        entries, self._waiting = self._waiting, []
+        _settle(entries, self._commit(entries))
         self._connection.close()
 
     def _begin(self) -> None:
@@ -199,7 +200,7 @@ def _merged(entries: list[_Entry]) -> Iterator[tuple[str, list[Any]]]:
 
 def _settle(entries: list[_Entry], failure: Exception | None) -> None:
     for _, future in entries:
-        if future.cancelled():
+        if future.done():
             continue
         if failure is None:
             future.set_result(None)

@@ -81,17 +81,17 @@ async def _deliver(
     async def one(target: Target) -> None:
         address = target.settings.base_url or target.provider.base_url
         async with HttpClient(address, target.settings.concurrency, target.settings.timeout) as client:
+            statuses = ["pending", "in_doubt"] if target.in_doubt == "resend" else ["pending"]
             delivery = Delivery(
                 target,
                 journal,
                 client,
                 lambda part: open_part(target.name, part),
-                checkpoint.part_starts(target.run, target.name),
+                checkpoint.part_starts(target.run, target.name, statuses),
                 progress,
                 on_rejected,
             )
             deliveries.append(delivery)
-            statuses = ["pending", "in_doubt"] if target.in_doubt == "resend" else ["pending"]
             chunks = checkpoint.pending_chunks(target.run, target.name, statuses)
             refused = {row["row"] for row in checkpoint.refusals_of(target.run, target.name)}
             try:

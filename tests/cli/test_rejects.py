@@ -229,6 +229,36 @@ def test_refused_rows_are_as_they_were_whatever_became_of_their_files(
         assert list(csv.reader(file)) == [HEADER, ROWS[0], ROWS[5], ["8", "b", "2026-03-01T10:00:08Z", "last"]]
 
 
+def test_files_are_read_again_as_they_were_read(project: QuickProject, stand_in: RunningSandbox) -> None:
+    """Types depend on all files together, and are applied to the columns that the mapping uses."""
+    stand_in.faults([{"kind": "partial", "share": 1.0, "provider": "bloomreach"}])
+    rows = [{"number": number, "user": "a", "at": ROWS[0][2]} for number in (1, 2, 3)]
+    for name, row, v in (("a", rows[0], 1), ("b", rows[1], {"x": 1}), ("c", rows[2], [1])):
+        Path(f"{name}.jsonl").write_text(json.dumps({**row, "v": v, "unused": "many"}) + "\n")
+    mapping = simple_mapping(credentials("bloomreach", stand_in.url))
+    mapping["source"] = {"type": "jsonl", "path": "[abc].jsonl", "types": {"unused": "integer"}}
+    path = str(project.mapping(mapping))
+    assert project.run().code == 3
+    assert project.loader("rejects", path, "--output", "mended.jsonl").out == "3 rows written to mended.jsonl\n"
+    written = [json.loads(line) for line in Path("mended.jsonl").read_text().splitlines()]
+    assert [(row["v"], row["unused"]) for row in written] == [(1, "many"), ({"x": 1}, "many"), ([1], "many")]
+
+
+def test_a_symbolic_link_is_followed_once(project: QuickProject, stand_in: RunningSandbox) -> None:
+    stand_in.faults([{"kind": "partial", "share": 1.0, "provider": "bloomreach"}])
+    project.csv([HEADER, ROWS[0]], "real.csv")
+    Path("events.csv").symlink_to("real.csv")
+    path = str(project.mapping(simple_mapping(credentials("bloomreach", stand_in.url))))
+    assert project.run().code == 3
+    project.csv([HEADER, ROWS[5]], "newer.csv")
+    Path("events.csv").unlink()
+    Path("events.csv").symlink_to("newer.csv")
+    Path("real.csv").unlink()
+    project.loader("rejects", path, "--output", "mended.csv")
+    with Path("mended.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [HEADER, ROWS[0]]
+
+
 def test_rows_of_a_file_that_was_written_over_are_counted(project: QuickProject, stand_in: RunningSandbox) -> None:
     stand_in.faults([{"kind": "partial", "share": 1.0, "provider": "bloomreach"}])
     file = project.csv([HEADER, ROWS[0]])
@@ -237,7 +267,7 @@ def test_rows_of_a_file_that_was_written_over_are_counted(project: QuickProject,
     file.write_text("number,user\n1,a\n")
     assert "refused: 1 event to bloomreach\n" in project.loader("rejects", path).out
     written = project.loader("rejects", path, "--output", "mended.csv")
-    assert "1 row is lost: its file has changed since it was loaded" in written.out
+    assert "1 row is lost: its file has changed or is gone" in written.out
 
 
 def test_nothing_is_kept_of_a_load_that_went_well(project: QuickProject, stand_in: RunningSandbox) -> None:

@@ -24,3 +24,10 @@ def test_pages_go_on_behind_what_was_given_out(tmp_path: Path, monkeypatch: pyte
             half = {**chunk, "start": chunk["start"] + 2, "events": 2}
             connection.execute(sa.insert(record.chunks).values(**half))
     assert given == [0, 4, 12, 16, 20, 24, 28]
+
+
+def test_parts_without_a_chunk_to_send_are_not_needed(tmp_path: Path) -> None:
+    chunks = [{"events": 4, "part": part, "status": "sent" if part == 2 else "pending"} for part in (1, 2, 3)]
+    kept = staged(tmp_path, chunks)
+    assert kept.part_starts(RUN, NAME, ["pending"]) == {1: 0, 3: 8}
+    assert kept.part_starts(RUN, NAME) == {1: 0, 2: 4, 3: 8}
