@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from loader.checkpoint import Checkpoint
-from loader.sending.journal import Journal, set_chunk
+from loader.sending.journal import Journal, count_request, set_chunk
+from tests.sending.support import NAME, RUN, staged
 
 
 def test_a_change_that_cannot_be_written_is_an_error_and_not_a_wait_for_ever(tmp_path: Path) -> None:
@@ -21,3 +22,24 @@ def test_a_change_that_cannot_be_written_is_an_error_and_not_a_wait_for_ever(tmp
 
     with pytest.raises(UnicodeEncodeError):
         asyncio.run(write())
+
+
+def test_closing_writes_what_waits_once_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    checkpoint = staged(tmp_path, [{"events": 1, "status": "pending"} for _ in range(3)])
+    troubles: list[object] = []
+
+    async def write() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+        journal = Journal(checkpoint)
+        changes = [set_chunk(RUN, NAME, start, "sent", attempts=1, changed="now") for start in range(3)]
+        tasks = [asyncio.create_task(journal.write([change, count_request(RUN, NAME)])) for change in changes]
+        # The first is under way, the others wait.
+        await asyncio.sleep(0)
+        journal.close()
+        await asyncio.gather(*tasks)
+        await asyncio.sleep(0.05)
+
+    asyncio.run(write())
+    assert troubles == []
+    assert [chunk["status"] for chunk in checkpoint.chunks_of(RUN)] == ["sent"] * 3
+    assert checkpoint.destinations_of(RUN)[0]["requests"] == 3
