@@ -113,25 +113,36 @@ def retry(path: Path, options: Options, reasons: Sequence[str], run: str | None)
         done, stopped = _finish_unfinished(mapping, checkpoint, folder, options)
         if stopped is not None:
             return stopped
-        for earlier, planned in checkpoint.to_retry(reasons, run):
-            again = _replan(mapping, checkpoint, folder, earlier, planned, reasons)
+        left = checkpoint.to_retry(reasons, run)
+        for _, planned in left:
+            _destination(mapping, planned)
+        error = None
+        for earlier, planned in left:
+            try:
+                again = _replan(mapping, checkpoint, folder, earlier, planned, reasons)
+            except LoaderError as failure:
+                if not done:
+                    raise
+                error = failure
+                break
             result = _deliver(mapping, checkpoint, folder, again, options)
             if result.error is not None or result.run.status not in FINISHED:
                 return Result(result.run, done, result.error, result.doubts_left)
             done.append(result.run)
         doubts_left = bool(checkpoint.in_doubt())
         if done:
-            return Result(done[-1], done[:-1], doubts_left=doubts_left)
+            return Result(done[-1], done[:-1], error, doubts_left)
         return Result(RunTotals(None, mapping.name, "nothing_new"), doubts_left=doubts_left)
 
 
 def plan(path: Path, options: Options) -> Result:
-    """Stage what is new without sending. A plan of which nothing was sent is made anew; one that was begun is shown."""
+    """Stage what is new without sending. A plan of which nothing was sent is made anew; one that was begun, or that
+    sends events again, is shown."""
     mapping = read(path, credentials="optional", stand_ins=options.stand_ins)
     with hold(state_folder(mapping.path, options.state)) as folder:
         checkpoint = _open(folder, mapping)
         unfinished = checkpoint.unfinished()
-        if unfinished is not None and checkpoint.untouched(unfinished["run"]):
+        if unfinished is not None and unfinished["of"] is None and checkpoint.untouched(unfinished["run"]):
             # All in one, so that the plan of before is still there where a new one cannot be made.
             with checkpoint.writing():
                 checkpoint.forget(unfinished["run"])

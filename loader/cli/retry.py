@@ -12,6 +12,7 @@ from loader.cli.options import json_option, mapping_argument, max_rejected_optio
 from loader.cli.output import show
 from loader.cli.progress import watch
 from loader.cli.run import EXITS, leave, show_result_as_json
+from loader.cli.stored import existing, runs_of
 from loader.plan import MaxRejected
 from loader.report.summary import next_step, summary
 
@@ -52,6 +53,11 @@ def command(
     For events that a provider refused and would take now, because something changed on its side. Where the rows must
     be mended, write them with `loader rejects --output` and load that file. Unfinished runs are finished first.
     """
+    if run is not None:
+        checkpoint, _ = existing(mapping, state)
+        runs_of(checkpoint, run)
+        if checkpoint is not None:
+            checkpoint.close()
     limit = None if max_rejected is None else MaxRejected.parse(max_rejected)
     with watch(mapping.stem, quiet=quiet) as progress:
         options = pipeline.Options(progress, state, stop_after=stop_after, max_rejected=limit)

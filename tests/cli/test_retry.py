@@ -104,6 +104,9 @@ def test_without_a_destination_there_is_nowhere_to_send(project: QuickProject, s
     ended = project.loader("retry", path)
     assert ended.code == 2
     assert "which the mapping no longer has" in ended.err
+    assert project.loader("retry", path, "--run", "nope").err.startswith(
+        "loader: there is no run nope; the newest are: "
+    )
 
 
 def test_cancelled_events_can_be_sent_after_all(project: QuickProject, stand_in: RunningSandbox) -> None:
@@ -123,9 +126,10 @@ def test_a_retry_of_which_nothing_was_sent_can_be_dropped(project: QuickProject,
     folder = state_folder(mapping.path, None)
     checkpoint = Checkpoint.open(folder, "load")
     [(earlier, planned)] = checkpoint.to_retry(("refused",), None)
-    pipeline._replan(mapping, checkpoint, folder, earlier, planned, ("refused",))
+    again = pipeline._replan(mapping, checkpoint, folder, earlier, planned, ("refused",))
     assert checkpoint.to_retry(("refused",), None) == []
     checkpoint.close()
+    assert project.loader("plan", path, "--json").json["run"] == again["run"]
     dropped = project.loader("cancel", path, "--yes")
     assert "nothing of it was sent, and its events can be retried" in dropped.out
     assert project.loader("retry", path).code == 0
