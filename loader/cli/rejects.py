@@ -73,7 +73,11 @@ def command(
         groups = grouped(counts, examples_of(checkpoint, folder, name, rejected))
         shown += [{"run": name, **group.as_json()} for group in groups]
         texts.append(rejects(name, groups))
-        frames[name] = rejected
+        # What was sent again is not to be loaded once more; if it was refused again, that run has it.
+        again = [r for r in checkpoint.refusals_of(name) if r["retried"] is not None]
+        keys = {key: [r[key] for r in again] for key in ("row", "destination")}
+        retried = pl.DataFrame(keys, schema={"row": pl.UInt64(), "destination": pl.String()})
+        frames[name] = rejected.join(retried, on=["row", "destination"], how="anti", maintain_order="left")
     written = None
     if output is not None:
         written = write(output, mapping, checkpoint, folder, frames)

@@ -52,6 +52,13 @@ def test_refused_events_are_sent_again_once(project: QuickProject, stand_in: Run
     assert f"events of run {first['run']} again" in project.loader("status", path).out
 
 
+def test_what_was_sent_again_is_not_written_to_be_loaded(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = refused(project, stand_in, "bloomreach")
+    assert project.loader("retry", path).code == 0
+    written = project.loader("rejects", path, "--output", "mended.csv", "--all")
+    assert written.out == "0 rows written to mended.csv\n"
+
+
 def test_one_run_for_each_destination(project: QuickProject, stand_in: RunningSandbox) -> None:
     path = refused(project, stand_in, "bloomreach", "batch")
     counts = {
