@@ -13,8 +13,9 @@
                   `last_row` are the lowest and the highest of its rows. Halving replaces a chunk by two of the same
                   number. `doubted`: it was in doubt at least once, so that its events may
                   have arrived whatever became of it later.
-    refusals      run, destination, row, reason, message, retried
-                  events that were rejected after the plan was made; `retried`: the run that sends them again, or null
+    refusals      run, destination, row, reason, message, retried, written
+                  events that were rejected after the plan was made; `retried`: the run that sends them again, or null;
+                  `written`: the file to which their rows were written, to be loaded from there, or null
     planned       run, destination, reason, count                rejections of the plan, counted (destination '': rows),
                   and those of events whose part was lost
     files         destination, digest, path, size, mtime_ns, inode, run, first_row, rows     files that were loaded
@@ -50,7 +51,7 @@ from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from loader.errors import StateError
 
-VERSION = 2
+VERSION = 3
 
 # A row of one of the tables, by the names of its columns.
 Row = RowMapping
@@ -112,6 +113,7 @@ refusals = _table(
     _text("reason"),
     _text("message"),
     _text("retried"),
+    _text("written"),
 )
 planned = _table("planned", _key("run"), _key("destination"), _key("reason"), _number("count"))
 files = _table(
@@ -408,19 +410,41 @@ class Checkpoint:
         with self.reading() as connection:
             return connection.scalar(sa.select(sa.func.coalesce(runs.c.of, runs.c.run)).where(runs.c.run == run)) or run
 
-    def to_retry(self, reasons: Sequence[str], run: str | None) -> list[tuple[RowMapping, RowMapping]]:
+    def to_retry(
+        self, reasons: Sequence[str], run: str | None, *, written: bool | None
+    ) -> list[tuple[RowMapping, RowMapping, int]]:
         """The runs (or the one) and destinations with events that were rejected for `reasons` after they were planned,
-        and not sent again since, the oldest first: rows of `runs` and of `destinations`."""
-        left = sa.and_(refusals.c.reason.in_(reasons), refusals.c.retried.is_(None))
-        query = sa.select(refusals.c.run, refusals.c.destination).where(left).distinct()
+        and not sent again since, the oldest first: rows of `runs` and of `destinations`, and how many events.
+
+        `written`: those whose rows were written to a file, or the others; None: both.
+        """
+        count = sa.func.count().label("events")
+        query = sa.select(refusals.c.run, refusals.c.destination, count).where(left_to_retry(reasons, written=written))
         with self.reading() as connection:
-            found = {(row.run, row.destination) for row in connection.execute(query)}
+            found = connection.execute(query.group_by(refusals.c.run, refusals.c.destination))
+            counts = {(row.run, row.destination): row.events for row in found}
         return [
-            (earlier, planned)
+            (earlier, planned, counts[earlier["run"], planned["destination"]])
             for earlier in self.all_runs()
             for planned in self.destinations_of(earlier["run"])
-            if run in (None, earlier["run"]) and (earlier["run"], planned["destination"]) in found
+            if run in (None, earlier["run"]) and (earlier["run"], planned["destination"]) in counts
         ]
+
+    def retried_of(self, run: str) -> dict[tuple[str, str], int]:
+        """Events of a run that were rejected and planned again since: (destination, reason) → count."""
+        query = sa.select(refusals.c.destination, refusals.c.reason, sa.func.count())
+        query = query.where(refusals.c.run == run, refusals.c.retried.is_not(None))
+        with self.reading() as connection:
+            rows = connection.execute(query.group_by(refusals.c.destination, refusals.c.reason))
+            return {(destination, reason): count for destination, reason, count in rows}
+
+    def mark_written(self, run: str, reason: str | None, file: Path) -> None:
+        """Note that the rows of a run's rejected events (of one reason, or all) stand in `file` from now on."""
+        change = sa.update(refusals).where(refusals.c.run == run, refusals.c.retried.is_(None))
+        if reason is not None:
+            change = change.where(refusals.c.reason == reason)
+        with self.writing() as connection:
+            connection.execute(change.values(written=str(file)))
 
     def files_of(self, run: str) -> list[RowMapping]:
         """The files that a run loaded, in the order of their rows."""
@@ -428,6 +452,12 @@ class Checkpoint:
             return list(
                 connection.execute(sa.select(files).where(files.c.run == run).order_by(files.c.first_row)).mappings()
             )
+
+
+def left_to_retry(reasons: Sequence[str], *, written: bool | None) -> sa.ColumnElement[bool]:
+    """The refusals that can be sent again; see `Checkpoint.to_retry`."""
+    left = sa.and_(refusals.c.reason.in_(reasons), refusals.c.retried.is_(None))
+    return left if written is None else sa.and_(left, refusals.c.written.is_not(None) == written)
 
 
 _RECOVERY = (

@@ -15,17 +15,18 @@ import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from loader.checkpoint import FINISHED, Checkpoint, Row
+from loader.checkpoint import FINISHED, Checkpoint, Row, left_to_retry
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
 from loader.mapping import Bound, Destination, Kept, Mapped, Mapping, StandIns, bind, read
 from loader.plan import MaxRejected, Planner, forget_rows, keep_files, open_part, read_ahead, restage
 from loader.report.totals import RunTotals, totals
+from loader.report.words import plural
 from loader.sending import Progress, Target, deliver_run
 from loader.settings import cursor_from_text, cursor_to_text
 from loader.sources import Frame, open_source
@@ -56,6 +57,16 @@ class Options:
     stop_after: int | None = None
     max_rejected: MaxRejected | None = None
     stand_ins: StandIns | None = None
+
+
+@dataclass(frozen=True)
+class Again:
+    """What `retry` sends again: events rejected for `reasons`, of one run or all; `written`: also those whose rows
+    `rejects --output` wrote to a file."""
+
+    reasons: Sequence[str]
+    run: str | None = None
+    written: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,34 +115,21 @@ def run(path: Path, options: Options) -> Result:
         return Result(RunTotals(None, mapping.name, "nothing_new"), doubts_left=doubts_left)
 
 
-def retry(path: Path, options: Options, reasons: Sequence[str], run: str | None) -> Result:
-    """Send events again that were rejected for `reasons` after they were planned, of one run or all, as they were
-    planned; finish what is unfinished first. Raises like `run`."""
+def retry(path: Path, options: Options, again: Again) -> Result:
+    """Send events again that were rejected after they were planned, as they were planned; finish what is unfinished
+    first. Raises like `run`."""
     mapping = read(path)
     with hold(state_folder(mapping.path, options.state)) as folder:
         checkpoint = _open(folder, mapping)
+        # All of them before the first is sent: what is refused from now on waits for another retry, and one that is
+        # stopped goes on as any run does.
+        _plan_again(mapping, checkpoint, folder, again, options.watch)
         done, stopped = _finish_unfinished(mapping, checkpoint, folder, options)
         if stopped is not None:
             return stopped
-        left = checkpoint.to_retry(reasons, run)
-        for _, planned in left:
-            _destination(mapping, planned)
-        error = None
-        for earlier, planned in left:
-            try:
-                again = _replan(mapping, checkpoint, folder, earlier, planned, reasons)
-            except LoaderError as failure:
-                if not done:
-                    raise
-                error = failure
-                break
-            result = _deliver(mapping, checkpoint, folder, again, options)
-            if result.error is not None or result.run.status not in FINISHED:
-                return Result(result.run, done, result.error, result.doubts_left)
-            done.append(result.run)
         doubts_left = bool(checkpoint.in_doubt())
         if done:
-            return Result(done[-1], done[:-1], error, doubts_left)
+            return Result(done[-1], done[:-1], doubts_left=doubts_left)
         return Result(RunTotals(None, mapping.name, "nothing_new"), doubts_left=doubts_left)
 
 
@@ -163,7 +161,7 @@ def _finish_unfinished(
         options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
         resumed = _deliver(mapping, checkpoint, folder, unfinished, options)
         if resumed.error is not None or resumed.run.status not in FINISHED:
-            return before, resumed
+            return before, replace(resumed, before=before)
         before.append(resumed.run)
     return before, None
 
@@ -241,24 +239,44 @@ def _new_name() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:19] + f"-{secrets.token_hex(3)}"
 
 
-def _replan(
-    mapping: Mapping, checkpoint: Checkpoint, folder: Path, earlier: Row, planned: Row, reasons: Sequence[str]
-) -> Row:
-    """Plan the rejected events of a run for one destination once more; the new run."""
-    run = _new_name()
-    destination = _destination(mapping, planned)
+def _plan_again(mapping: Mapping, checkpoint: Checkpoint, folder: Path, again: Again, watch: Watch) -> None:
+    """Plan rejected events once more: a run for each earlier run and destination, all or none.
+
+    Raises UsageError where all that is left was for destinations that the mapping no longer has.
+    """
+    left = checkpoint.to_retry(again.reasons, again.run, written=None if again.written else False)
+    for earlier, planned, count in [] if again.written else checkpoint.to_retry(again.reasons, again.run, written=True):
+        watch.say(
+            f"run {earlier['run']}: the rows of {plural(count, 'event')} to {planned['destination']} were written to a "
+            "file by `loader rejects --output`, to be loaded from there; --written sends the events all the same"
+        )
+    wanted = [(earlier, planned, now) for earlier, planned, _ in left if (now := _known(mapping, planned)) is not None]
+    gone = [
+        f"{plural(count, 'event')} of run {earlier['run']} to the destination '{planned['destination']}' "
+        f"({planned['provider']}, route {planned['route']}) cannot be sent again: the mapping no longer has it"
+        for earlier, planned, count in left
+        if _known(mapping, planned) is None
+    ]
+    if gone and not wanted:
+        raise UsageError(
+            f"{'; '.join(gone)}. Bring it back, or write the rows to a file with `loader rejects --output`"
+        )
+    for line in gone:
+        watch.say(line)
+    runs: list[str] = []
+    events = left_to_retry(again.reasons, written=None if again.written else False)
     try:
         with checkpoint.writing() as transaction:
-            old_parts = partial(open_part, run_folder(folder, earlier["run"]))
-            restage(run, earlier, planned, destination, reasons, old_parts, run_folder(folder, run), transaction)
+            for earlier, planned, to in wanted:
+                runs.append(_new_name())
+                old_parts = partial(open_part, run_folder(folder, earlier["run"]))
+                restage(runs[-1], earlier, planned, to, events, old_parts, run_folder(folder, runs[-1]), transaction)
     except BaseException:
         with contextlib.suppress(StateError):
-            if checkpoint.run(run) is None:
-                shutil.rmtree(run_folder(folder, run), ignore_errors=True)
+            for run in runs:
+                if checkpoint.run(run) is None:
+                    shutil.rmtree(run_folder(folder, run), ignore_errors=True)
         raise
-    found = checkpoint.run(run)
-    assert found is not None
-    return found
 
 
 def _mapped(frames: Generator[Frame, None, None], bound: Bound) -> Iterator[tuple[Frame, Kept, list[Mapped]]]:

@@ -28,13 +28,26 @@ EXTRA, RAW = "_extra", "_raw"
 @dataclass
 class Written:
     """`rows` in `file`. `unreadable`: words about each row that could not be read. `missing`: rows that are no longer
-    kept. `elsewhere`: rows of which other destinations get an event."""
+    kept. `elsewhere`: rows of which other destinations get an event. Under another name until `keep`."""
 
     file: Path
     rows: int = 0
     unreadable: list[str] = field(default_factory=list)
     missing: int = 0
     elsewhere: int = 0
+
+    @property
+    def unfinished(self) -> Path:
+        """Where the rows stand before `keep`."""
+        return self.file.with_name(self.file.name + ".unfinished")
+
+    def keep(self) -> None:
+        """Let `file` be the rows. Raises UsageError."""
+        try:
+            self.unfinished.replace(self.file)
+        except OSError as error:
+            self.unfinished.unlink(missing_ok=True)
+            raise UsageError(f"{self.file} cannot be written: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,7 @@ class Record:
 def write(
     file: Path, mapping: Path, checkpoint: Checkpoint, folder: Path, rejected: dict[str, pl.DataFrame]
 ) -> Written:
-    """Write the rows of `rejected` (run → `rejections_of`), in order, each once. Raises UsageError."""
+    """Write the rows of `rejected` (run that read them → `rejections_of`), in order, each once. Raises UsageError."""
     writers: dict[str, Writer] = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}
     if file.suffix not in writers:
         raise UsageError(f"--output takes a file that ends in .csv, .jsonl or .parquet, not {file}")
@@ -83,12 +96,10 @@ def write(
     source = _source(mapping)
     _complete(columns, source, records)
     written.rows = len(records)
-    unfinished = file.with_name(file.name + ".unfinished")
     try:
-        writers[file.suffix](unfinished, records, columns, source)
-        unfinished.replace(file)
+        writers[file.suffix](written.unfinished, records, columns, source)
     except (OSError, UnicodeEncodeError, csv.Error, pl.exceptions.PolarsError) as error:
-        unfinished.unlink(missing_ok=True)
+        written.unfinished.unlink(missing_ok=True)
         raise UsageError(f"{file} cannot be written: {getattr(error, 'strerror', None) or error}") from None
     return written
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 
 from loader.checkpoint import Checkpoint
 from loader.cli.mended import Written, write
-from loader.cli.options import exits, json_option, mapping_argument, run_option, state_option
+from loader.cli.options import HELD, exits, json_option, mapping_argument, run_option, state_option
 from loader.cli.output import show, show_json, warn
 from loader.cli.rejected import examples_of, rejections_of
 from loader.cli.stored import existing, runs_of
@@ -20,16 +21,17 @@ from loader.rejection import REASONS
 from loader.report.rejects import grouped, rejects
 from loader.report.words import command as command_words
 from loader.report.words import one_line, plural
+from loader.state import hold
 
 MOST_NAMED = 20
 
 
 @click.command(
-    "rejects", epilog=exits("0  shown, or there are none", "2  there is no such run, or FILE cannot be written")
+    "rejects", epilog=exits("0  shown, or there are none", "2  there is no such run, or FILE cannot be written", HELD)
 )
 @mapping_argument()
 @run_option
-@click.option("--all", "every", is_flag=True, help="All runs, not only the newest that has rejections.")
+@click.option("--all", "every", is_flag=True, help="All runs, not only the newest load that has rejections.")
 @click.option("--reason", metavar="REASON", help="Only this reason.")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -49,7 +51,8 @@ def command(
 ) -> None:
     """Show rejections by reason, or write the rejected rows to a file.
 
-    The file has the source's own columns and the rows in their order, each once, ready to be mended and loaded.
+    The file has the source's own columns and the rows in their order, each once, ready to be mended and loaded. `loader
+    retry` leaves the events of these rows alone from then on, and what it has sent again is left out here.
     """
     if run is not None and every:
         raise UsageError("--run names one run, --all takes all of them; give one of the two")
@@ -65,22 +68,14 @@ def command(
         return
     shown: list[dict[str, Any]] = []
     texts = []
-    frames: dict[str, pl.DataFrame] = {}
     for name, counts in chosen.items():
-        rejected = rejections_of(checkpoint, folder, name)
-        if reason is not None:
-            rejected = rejected.filter(pl.col("reason") == reason)
-        groups = grouped(counts, examples_of(checkpoint, folder, name, rejected))
+        rejected = _rejected(checkpoint, folder, name, reason)
+        groups = grouped(counts, examples_of(checkpoint, folder, name, rejected), checkpoint.retried_of(name))
         shown += [{"run": name, **group.as_json()} for group in groups]
         texts.append(rejects(name, groups))
-        # What was sent again is not to be loaded once more; if it was refused again, that run has it.
-        again = [r for r in checkpoint.refusals_of(name) if r["retried"] is not None]
-        keys = {key: [r[key] for r in again] for key in ("row", "destination")}
-        retried = pl.DataFrame(keys, schema={"row": pl.UInt64(), "destination": pl.String()})
-        frames[name] = rejected.join(retried, on=["row", "destination"], how="anti", maintain_order="left")
     written = None
     if output is not None:
-        written = write(output, mapping, checkpoint, folder, frames)
+        written = _write(output, mapping, checkpoint, folder, list(chosen), reason)
         _name_unreadable(written)
     if as_json:
         result: dict[str, Any] = {"mapping": mapping.stem, "rejections": shown}
@@ -91,7 +86,7 @@ def command(
         show(_written_words(written))
     else:
         following = command_words("rejects", mapping, "--output", f"{mapping.stem}.rejected.csv", state=state)
-        if checkpoint.to_retry(("refused",), run):
+        if checkpoint.to_retry(("refused",), run, written=False):
             texts.append("to send what was refused again, as it was:\n" + command_words("retry", mapping, state=state))
         show("\n\n".join(texts) + f"\n\nto write these rows to a file:\n{following}")
 
@@ -106,15 +101,50 @@ def _check_reason(reason: str | None) -> None:
 def _chosen(
     checkpoint: Checkpoint, runs: list[str], reason: str | None, *, newest: bool
 ) -> dict[str, dict[tuple[str, str], int]]:
-    """Run → its rejections, counted by destination (or '') and reason; runs without any are left out."""
+    """Run → its rejections, counted by destination (or '') and reason; runs without any are left out.
+
+    `newest`: of the newest run that has any, and of those that read the same rows.
+    """
     found = {}
-    for run in reversed(runs) if newest else runs:
+    for run in runs:
         counts = {key: count for key, count in checkpoint.reasons_of(run).items() if count and reason in (None, key[1])}
         if counts:
             found[run] = counts
-            if newest:
-                break
+    if newest and found:
+        origin = checkpoint.origin(max(found))
+        found = {run: counts for run, counts in found.items() if checkpoint.origin(run) == origin}
     return found
+
+
+def _rejected(checkpoint: Checkpoint, folder: Path, run: str, reason: str | None) -> pl.DataFrame:
+    rejected = rejections_of(checkpoint, folder, run)
+    return rejected if reason is None else rejected.filter(pl.col("reason") == reason)
+
+
+def _write(
+    output: Path, mapping: Path, checkpoint: Checkpoint, folder: Path, runs: list[str], reason: str | None
+) -> Written:
+    """Write the rows of rejections to `output`; from then on they are to be loaded from there.
+
+    So `loader retry` leaves their events alone, and what it has planned again is left out here.
+    """
+    marked = any(checkpoint.refusals_of(run) for run in runs)
+    with hold(folder) if marked else nullcontext(), checkpoint.writing():
+        frames: dict[str, pl.DataFrame] = {}
+        for run in runs:
+            again = [r for r in checkpoint.refusals_of(run) if r["retried"] is not None]
+            keys = {key: [r[key] for r in again] for key in ("row", "destination")}
+            retried = pl.DataFrame(keys, schema={"row": pl.UInt64(), "destination": pl.String()})
+            rejected = _rejected(checkpoint, folder, run, reason)
+            frame = rejected.join(retried, on=["row", "destination"], how="anti", maintain_order="left")
+            origin = checkpoint.origin(run)
+            frames[origin] = pl.concat([frames[origin], frame]).sort("row") if origin in frames else frame
+            if marked:
+                checkpoint.mark_written(run, reason, output)
+        written = write(output, mapping, checkpoint, folder, frames)
+    # The marks come first: rows that stand in a file and are sent again as well are what must not be.
+    written.keep()
+    return written
 
 
 def _name_unreadable(written: Written) -> None:

@@ -59,7 +59,7 @@ def _gathered(checkpoint: Checkpoint, folder: Path, run: str, mapping: Path, sta
     assert record is not None
     totals = totals_now(checkpoint, run)
     rejected = rejections_of(checkpoint, folder, run)
-    groups = grouped(totals.reasons, examples_of(checkpoint, folder, run, rejected))
+    groups = grouped(totals.reasons, examples_of(checkpoint, folder, run, rejected), checkpoint.retried_of(run))
     works = holder(folder)
     doubts, refused = totals.in_doubt > 0, totals.rejected > 0
     return Page(

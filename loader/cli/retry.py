@@ -16,8 +16,9 @@ from loader.cli.stored import existing, runs_of
 from loader.plan import MaxRejected
 from loader.report.summary import next_step, summary
 
-# Reasons of events that a plan took. What was in doubt is for `loader resolve`: it may have arrived.
-REASONS = ("refused", "cancelled", "too_old")
+# Reasons of events that a plan took. What was in doubt is for `loader resolve`: it may have arrived. What was too old
+# would be so again: an event is sent again with its time.
+REASONS = ("refused", "cancelled")
 
 
 @click.command("retry", epilog=EXITS)
@@ -32,6 +33,7 @@ REASONS = ("refused", "cancelled", "too_old")
     help="Why they were rejected; may be given several times.",
 )
 @run_option
+@click.option("--written", is_flag=True, help="Also events whose rows `loader rejects --output` wrote to a file.")
 @click.option("--stop-after", type=click.IntRange(min=1), metavar="N", help="Send the first N events, then pause.")
 @max_rejected_option
 @state_option
@@ -42,6 +44,7 @@ def command(
     mapping: Path,
     reasons: tuple[str, ...],
     run: str | None,
+    written: bool,
     stop_after: int | None,
     max_rejected: str | None,
     state: Path | None,
@@ -62,7 +65,7 @@ def command(
     with watch(mapping.stem, quiet=quiet) as progress:
         options = pipeline.Options(progress, state, stop_after=stop_after, max_rejected=limit)
         with nothing_kept(lambda: progress.sending):
-            result = pipeline.retry(mapping, options, reasons, run)
+            result = pipeline.retry(mapping, options, pipeline.Again(reasons, run, written))
         progress.close()
         if as_json:
             show_result_as_json(result)
@@ -72,11 +75,12 @@ def command(
 
 
 def _text(result: pipeline.Result, mapping: Path, state: Path | None) -> str:
-    if result.run.run is None:
-        return f"{mapping.stem}: no events to send again"
     error = result.error
     parts = [summary(run) for run in result.before]
-    parts.append(summary(result.run, None if error is None else str(error)))
+    if result.run.run is None:
+        parts.append(f"{mapping.stem}: no events to send again")
+    else:
+        parts.append(summary(result.run, None if error is None else str(error)))
     rejected = any(run.rejected for run in [result.run, *result.before])
     following = next_step(result.run, mapping, state, error, doubts_left=result.doubts_left, rejected=rejected)
     return "\n\n".join([*parts, *([following] if following else [])])

@@ -6,7 +6,7 @@ the earlier run stay as they are: there the events are rejected for good.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,21 +28,21 @@ def restage(
     earlier: Row,
     planned: Row,
     destination: Destination,
-    reasons: Sequence[str],
+    wanted: sa.ColumnElement[bool],
     open_part: OpenPart,
     run_folder: Path,
     connection: Connection,
 ) -> None:
-    """Plan the run `run`: the events of `earlier` that were rejected for `reasons` after they were planned.
+    """Plan the run `run`: the events of `earlier` that were rejected after they were planned, as far as `wanted`, a
+    condition on `checkpoint.refusals`, says so.
 
     `planned`: the destination as it was planned then (rows of the checkpoint). `open_part`: of the earlier run.
     `connection`: a transaction of the checkpoint; the plan counts when that is committed. Raises StateError.
     """
     name = destination.name
     refusals = record.refusals.c
-    of_run = sa.and_(refusals.run == earlier["run"], refusals.destination == name)
-    chosen = sa.and_(of_run, refusals.reason.in_(reasons), refusals.retried.is_(None))
-    wanted = pl.Series(connection.scalars(sa.select(refusals.row).where(chosen)).all(), dtype=pl.UInt64)
+    chosen = sa.and_(refusals.run == earlier["run"], refusals.destination == name, wanted)
+    rows = pl.Series(connection.scalars(sa.select(refusals.row).where(chosen)).all(), dtype=pl.UInt64)
     parts = sa.select(record.chunks.c.part).distinct().order_by(record.chunks.c.part)
     of_parts = sa.and_(record.chunks.c.run == earlier["run"], record.chunks.c.destination == name)
     background = Background()
@@ -60,7 +60,7 @@ def restage(
     try:
         for part in connection.scalars(parts.where(of_parts, record.chunks.c.refused > 0)).all():
             events = open_part(name, part)
-            stager.add_encoded(events.filter(pl.col("row").is_in(wanted.implode())).drop("chunk"))
+            stager.add_encoded(events.filter(pl.col("row").is_in(rows.implode())).drop("chunk"))
         stager.finish()
         background.finish()
     finally:

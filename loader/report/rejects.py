@@ -35,12 +35,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Group:
-    """Rejections of one reason. `destination`: '' where the rows made no event at all."""
+    """Rejections of one reason. `destination`: '' where the rows made no event at all. `retried`: how many of them
+    `loader retry` has planned again since."""
 
     destination: str
     reason: str
     count: int
     example: Example | None = None
+    retried: int = 0
 
     @property
     def meaning(self) -> str:
@@ -55,6 +57,7 @@ class Group:
             "reason": self.reason,
             "meaning": self.meaning,
             "count": self.count,
+            "retried": self.retried,
             "example": example,
         }
 
@@ -74,10 +77,12 @@ def first_of_each(rejected: pl.DataFrame) -> dict[tuple[str, str], Example]:
     }
 
 
-def grouped(counts: dict[tuple[str, str], int], examples: dict[tuple[str, str], Example]) -> list[Group]:
+def grouped(
+    counts: dict[tuple[str, str], int], examples: dict[tuple[str, str], Example], retried: dict[tuple[str, str], int]
+) -> list[Group]:
     """Groups with the rows that made no event first, then each destination's, the most frequent reasons first."""
     ordered = sorted(counts.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
-    return [Group(*key, count, examples.get(key)) for key, count in ordered]
+    return [Group(*key, count, examples.get(key), retried.get(key, 0)) for key, count in ordered]
 
 
 def rejects(run: str, groups: Sequence[Group]) -> str:
@@ -87,6 +92,8 @@ def rejects(run: str, groups: Sequence[Group]) -> str:
         what = plural(group.count, "row")
         if group.destination:
             what = f"{plural(group.count, 'event')} to {group.destination}"
+        if group.retried:
+            what += f", {'all' if group.retried == group.count else f'{group.retried:,}'} of them retried since"
         lines = [f"{group.reason}: {what}", f"  {group.meaning}"]
         if group.example is not None:
             example = group.example

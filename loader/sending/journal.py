@@ -90,10 +90,8 @@ def refuse(run: str, destination: str, rows: dict[int, str], reason: str, *, fre
     """Reject events after the plan was made: row → message. `free_ids`: their ids may be delivered later."""
     if not rows:
         return []
-    values = [
-        {"run": run, "destination": destination, "row": row, "reason": reason, "message": message, "retried": None}
-        for row, message in rows.items()
-    ]
+    common = {"run": run, "destination": destination, "reason": reason, "retried": None, "written": None}
+    values = [{**common, "row": row, "message": message} for row, message in rows.items()]
     changes: list[Change] = [(_insert_refusal, values)]
     if free_ids:
         changes.append((_free_id, [{"b_run": run, "b_destination": destination, "b_row": row} for row in rows]))

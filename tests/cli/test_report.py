@@ -152,13 +152,14 @@ missing_user: 19 rows
        user is nothing
        {"id":"3"}
 
-refused: 2 events to batch
+refused: 2 events to batch, 1 of them retried since
   the provider refused the event"""
 
 
 def test_rejects() -> None:
     example = Example(4, "user", None, "user (customer) is null", '{"id":"3"}', "orders.csv", 4)
-    groups = grouped({("batch", "refused"): 2, ("", "missing_user"): 19}, {("", "missing_user"): example})
+    counts = {("batch", "refused"): 2, ("", "missing_user"): 19}
+    groups = grouped(counts, {("", "missing_user"): example}, {("batch", "refused"): 1})
     assert rejects("R", groups) == REJECTS
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from loader import pipeline
 from loader.checkpoint import Checkpoint
+from loader.cli.progress import watch
 from loader.mapping import read
 from loader.state import state_folder
 from tests.cli.conftest import QuickProject
@@ -79,11 +80,13 @@ def test_what_is_refused_again_has_its_row(project: QuickProject, stand_in: Runn
     ended = project.loader("retry", path, "--json")
     assert ended.code == 3
     assert ended.destination()["rejected"] == ended.json["rows"]["events"]
+    lacking = ended.json["rows"]["events"]
     shown = project.loader("rejects", path, "--json").json["rejections"]
-    assert [(group["run"], group["count"]) for group in shown] == [(ended.json["run"], ended.json["rows"]["events"])]
-    assert "(events.csv)" in project.loader("rejects", path).out
-    written = project.loader("rejects", path, "--output", "mended.csv")
-    assert written.out == f"{ended.json['rows']['events']} rows written to mended.csv\n"
+    assert [(group["count"], group["retried"]) for group in shown] == [(lacking, lacking), (lacking, 0)]
+    assert shown[1]["run"] == ended.json["run"]
+    text = project.loader("rejects", path).out
+    assert "(events.csv)" in text
+    assert f"refused: {lacking} events to bloomreach, all of them retried since\n" in text
     stand_in.faults([])
     assert project.loader("retry", path).code == 0
     assert sorted(arrived(stand_in.received())) == list(range(1, 121))
@@ -100,9 +103,55 @@ def test_events_that_were_mended_and_loaded_meanwhile_are_not_sent_twice(
     mapping["source"]["path"] = "mended.csv"
     project.mapping(mapping)
     assert project.run().destination()["sent"] == lacking
-    ended = project.loader("retry", path, "--json")
+    ended = project.loader("retry", path, "--written", "--json")
     assert (ended.destination()["sent"], ended.destination()["already_delivered"]) == (0, lacking)
     assert sorted(arrived(stand_in.received())) == list(range(1, 121))
+
+
+def test_rows_that_stand_in_a_file_are_left_to_it(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = refused(project, stand_in, "bloomreach", "batch")
+    counts = {
+        d["name"]: d["events"]["rejected"]
+        for d in project.loader("status", path, "--json").json["runs"][0]["destinations"]
+    }
+    # A file that cannot be written marks nothing.
+    assert project.loader("rejects", path, "--output", "nowhere/mended.csv").code == 2
+    assert project.loader("rejects", path, "--output", "mended.csv").code == 0
+    assert "to send what was refused again" not in project.loader("rejects", path).out
+    ended = project.loader("retry", path)
+    assert (ended.code, ended.out) == (0, "load: no events to send again\n")
+    for name, count in counts.items():
+        assert f"the rows of {count} events to {name} were written to a file by `loader rejects --output`" in ended.err
+    # The same rows can be written again.
+    assert project.loader("rejects", path, "--output", "mended.csv").code == 0
+    assert len(Path("mended.csv").read_text().splitlines()) > max(counts.values())
+    assert project.loader("retry", path, "--written", "--json").code == 0
+    numbers = [*arrived(stand_in.received("bloomreach")), *arrived(stand_in.received("batch"))]
+    assert sorted(numbers) == sorted([*range(1, 121)] * 2)
+
+
+def test_one_that_was_stopped_forgets_no_destination(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = refused(project, stand_in, "bloomreach", "batch")
+    stopped = project.loader("retry", path, "--stop-after", "5")
+    assert stopped.code == 0
+    assert stopped.out.endswith(f"to go on:\nloader run {path}\n")
+    ended = project.run()
+    assert (ended.code, len(ended.json["before"])) == (0, 1)
+    numbers = [*arrived(stand_in.received("bloomreach")), *arrived(stand_in.received("batch"))]
+    assert sorted(numbers) == sorted([*range(1, 121)] * 2)
+
+
+def test_what_is_refused_on_the_way_waits_for_another_retry(project: QuickProject, stand_in: RunningSandbox) -> None:
+    project.csv(numbered(100))
+    path = str(project.mapping(simple_mapping({**credentials("bloomreach", stand_in.url), "chunk": 10})))
+    assert project.run("--stop-after", "50").code == 0
+    stand_in.faults([{"kind": "partial", "share": 0.3, "seed": 5}])
+    ended = project.loader("retry", path, "--json")
+    assert ended.code == 3
+    assert len(project.loader("status", path, "--json").json["runs"]) == 1
+    stand_in.faults([])
+    assert project.loader("retry", path).code == 0
+    assert sorted(arrived(stand_in.received())) == list(range(1, 101))
 
 
 def test_without_a_destination_there_is_nowhere_to_send(project: QuickProject, stand_in: RunningSandbox) -> None:
@@ -110,10 +159,21 @@ def test_without_a_destination_there_is_nowhere_to_send(project: QuickProject, s
     project.mapping(simple_mapping(credentials("batch", stand_in.url)))
     ended = project.loader("retry", path)
     assert ended.code == 2
-    assert "which the mapping no longer has" in ended.err
+    assert "events of run " in ended.err
+    assert "to the destination 'bloomreach' (bloomreach, route batch) cannot be sent again" in ended.err
+    assert "Bring it back, or write the rows to a file with `loader rejects --output`" in ended.err
     assert project.loader("retry", path, "--run", "nope").err.startswith(
         "loader: there is no run nope; the newest are: "
     )
+
+
+def test_a_destination_that_is_gone_blocks_no_other(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = refused(project, stand_in, "bloomreach", "batch")
+    project.mapping(simple_mapping(credentials("batch", stand_in.url)))
+    ended = project.loader("retry", path)
+    assert ended.code == 0
+    assert "to the destination 'bloomreach' (bloomreach, route batch) cannot be sent again" in ended.err
+    assert sorted(arrived(stand_in.received("batch"))) == list(range(1, 121))
 
 
 def test_cancelled_events_can_be_sent_after_all(project: QuickProject, stand_in: RunningSandbox) -> None:
@@ -132,11 +192,12 @@ def test_a_retry_of_which_nothing_was_sent_can_be_dropped(project: QuickProject,
     mapping = read(Path(path))
     folder = state_folder(mapping.path, None)
     checkpoint = Checkpoint.open(folder, "load")
-    [(earlier, planned)] = checkpoint.to_retry(("refused",), None)
-    again = pipeline._replan(mapping, checkpoint, folder, earlier, planned, ("refused",))
-    assert checkpoint.to_retry(("refused",), None) == []
+    with watch("load", quiet=True) as quiet:
+        pipeline._plan_again(mapping, checkpoint, folder, pipeline.Again(("refused",)), quiet)
+    planned = checkpoint.all_runs()[-1]["run"]
+    assert checkpoint.to_retry(("refused",), None, written=None) == []
     checkpoint.close()
-    assert project.loader("plan", path, "--json").json["run"] == again["run"]
+    assert project.loader("plan", path, "--json").json["run"] == planned
     dropped = project.loader("cancel", path, "--yes")
     assert "nothing of it was sent, and its events can be retried" in dropped.out
     assert project.loader("retry", path).code == 0
