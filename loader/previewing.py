@@ -26,12 +26,15 @@ class Reason:
 
 @dataclass(frozen=True)
 class Payload:
-    """What one destination would get of a row: the `body` of a request with this event alone, or why it gets none."""
+    """What one destination would get of a row: the `body` of a request with this event alone, or why it gets none.
+
+    `late`: why a plan with this event stops."""
 
     destination: str
     provider: str
     body: str | None
     rejected: Reason | None = None
+    late: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,17 @@ def _payloads(destination: BoundDestination, rows: pl.DataFrame, now: datetime) 
     """Row number → what the destination would get of it."""
     route, provider = destination.destination.route, destination.destination.provider
     mapped = destination.events(rows)
-    policy = destination.destination.settings.late_events
-    coded = encode(
-        mapped.events, route.encode(destination.columns), route.window, "send" if policy == "stop" else policy, now
-    )
+    policy, encoded = destination.destination.settings.late_events, route.encode(destination.columns)
+    coded = encode(mapped.events, encoded, route.window, "send" if policy == "stop" else policy, now)
+    late = {}
+    if policy == "stop":
+        left_out = encode(mapped.events, encoded, route.window, "reject", now).rejected
+        late = _reasons(left_out.filter(pl.col("reason") == "late"))
     found = {}
     for row, user, event in coded.events.select("row", "user", "event").iter_rows():
-        found[row] = Payload(destination.destination.name, provider.name, route.envelope.body([user], [event]).decode())
+        body = route.envelope.body([user], [event]).decode()
+        why = late[row].message if row in late else None
+        found[row] = Payload(destination.destination.name, provider.name, body, late=why)
     for rejected in (mapped.rejected, coded.rejected):
         for row, reason in _reasons(rejected).items():
             found.setdefault(row, Payload(destination.destination.name, provider.name, None, reason))

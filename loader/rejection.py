@@ -60,17 +60,24 @@ def empty() -> pl.DataFrame:
 
 
 def reject(
-    frame: pl.DataFrame, mask: pl.Series, reason: str, field: str | None, message: str, value: pl.Expr | None = None
+    frame: pl.DataFrame,
+    mask: pl.Series,
+    reason: str,
+    field: str | None,
+    message: str,
+    value: pl.Expr | None = None,
+    size: pl.Expr | None = None,
 ) -> pl.DataFrame:
     """Rejections (`SCHEMA`) of the rows of `frame` (with column `ROW`) where `mask` is true.
 
-    `message` may contain `{value}`, which stands for `value` as text.
+    `message` may contain `{value}` or `{size}`, which stands for the expression of that name as text.
     """
     text = pl.lit(None, pl.String) if value is None else value.cast(pl.String, strict=False).str.slice(0, MAX_VALUE)
     words = pl.lit(message)
-    if "{value}" in message:
-        before, _, after = message.partition("{value}")
-        words = pl.concat_str(pl.lit(before), text.fill_null("null"), pl.lit(after))
+    for placeholder, shown in (("{value}", text.fill_null("null")), ("{size}", size)):
+        before, found, after = message.partition(placeholder)
+        if found and shown is not None:
+            words = pl.concat_str(pl.lit(before), shown, pl.lit(after))
     return frame.filter(mask).select(
         row=pl.col(ROW).cast(pl.UInt64),
         reason=pl.lit(reason),

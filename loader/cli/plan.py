@@ -84,8 +84,13 @@ def command(
             destination.update(bytes=load.bytes, seconds_at_rate=load.seconds_at_rate, warning=load.warning)
         show_json(shown)
     else:
-        following = command_words("run", mapping, *(["--sandbox"] if sandbox else []), state=state)
-        show(f"{planned(result.run, loads, examples)}\n\nto send it:\n{following}")
+        parts = [planned(result.run, loads, examples)]
+        if result.run.pending:
+            following = command_words("run", mapping, *(["--sandbox"] if sandbox else []), state=state)
+            parts.append(f"to send it:\n{following}")
+        elif result.run.rejected and not sandbox:
+            parts.append(f"to write the rejected rows to a file:\n{command_words('rejects', mapping, state=state)}")
+        show("\n\n".join(parts))
     click.get_current_context().exit(result.exit_code)
 
 

@@ -51,6 +51,7 @@ def _row(row: previewing.Row) -> dict[str, Any]:
                 "provider": payload.provider,
                 "request": None if payload.body is None else orjson.Fragment(payload.body),
                 "rejected": None if payload.rejected is None else vars(payload.rejected),
+                "late": payload.late,
             }
             for payload in row.payloads
         ],

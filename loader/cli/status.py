@@ -13,8 +13,8 @@ from loader.checkpoint import Checkpoint
 from loader.cli.options import exits, json_option, mapping_argument, state_option
 from loader.cli.output import show, show_json
 from loader.report.status import History, status
+from loader.report.summary import next_step
 from loader.report.totals import DoesNotAddUp, RunTotals, totals
-from loader.report.words import command as command_words
 from loader.state import holder, state_folder
 
 _TRIES = 50
@@ -35,20 +35,22 @@ def command(mapping: Path | None, state: Path | None, as_json: bool) -> None:
         if as_json:
             show_json(history.as_json())
             return
-        pending = any(run.pending for run in history.runs)
-        doubts = any(run.in_doubt for run in history.runs)
-        following = ""
-        if history.holder is None and pending:
-            following = "\n\nto go on:\n" + command_words("run", mapping, state=state)
-        elif history.holder is None and doubts:
-            following = "\n\nto settle what is in doubt:\n" + command_words("resolve", mapping, "--skip", state=state)
-        show(status(history) + following)
+        show("\n\n".join([status(history), *_following(history, mapping, state)]))
         return
     found = [_history(folder, folder.name, shown=True) for folder in _folders(state)]
     if as_json:
         show_json({"mappings": [history.as_json() for history in found]})
     else:
         show("\n\n".join(status(history) for history in found) or "no runs found")
+
+
+def _following(history: History, mapping: Path, state: Path | None) -> list[str]:
+    """What is left to do, unless somebody is at it: in one of the runs, the oldest that has something left first."""
+    left = [run for run in history.runs if run.pending] or [run for run in history.runs if run.in_doubt]
+    if history.holder is not None or not left:
+        return []
+    step = next_step(left[0], mapping, state, None, doubts_left=True, rejected=False)
+    return [] if step is None else [step]
 
 
 def _folders(state: Path | None) -> Iterator[Path]:

@@ -129,12 +129,17 @@ class BoundDestination:
         rejected, failed = _reject(rows, ordered)
         return Mapped(frame.filter(~failed), rejected)
 
+    @property
+    def _time_is_never_sent(self) -> bool:
+        window = self.destination.route.window
+        return self.destination.settings.late_events == "omit_time" and window is not None and window.past is None
+
     def _required(self, frame: pl.DataFrame) -> dict[str, list[Failure]]:
         """Rows without a user, a name or a time."""
         found: dict[str, list[Failure]] = {}
         for bound in self._fields:
             name, sql = bound.field.name, bound.field.values[0].expr
-            if name not in ("user", "name", "time"):
+            if name not in ("user", "name", "time") or (name == "time" and self._time_is_never_sent):
                 continue
             column = frame.get_column(name)
             checks = [(column.is_null(), "null")]

@@ -58,12 +58,18 @@ def _plain_text(value: Any) -> str | None:
     return jsontext.literal(value) if value is not None and not isinstance(value, str) else value
 
 
+# A unit → the next finer one, for numbers that are too large for it.
+_FINER = {"s": ("milliseconds", "ms"), "ms": ("microseconds", "us")}
+
+
 class Options:
     """The options of one value, ready to be applied to columns of one type."""
 
     def __init__(self, value: Value, kind: Kind, name: str, timezone: str | None) -> None:
         """`name`: the event's field, for messages. `timezone`: the mapping's."""
-        self.value, self.kind, self.name = value, kind, name
+        # With what it is computed from, unless that is a column of the same name.
+        own = (value.expr or "").strip('"') == name.rpartition(".")[2]
+        self.value, self.kind, self.name = value, kind, name if own else name + describe(value.expr)
         self.timezone = value.timezone or timezone
         self.has_default = "default" in value.model_fields_set
         self.divides = any(token.text == "/" for token in tokens(value.expr or ""))
@@ -166,7 +172,10 @@ class Options:
         if kind in ("datetime", "date") and self.value.format is not None:
             wanted = f"a time in the format {self.value.format}"
         elif kind == "datetime" and self.value.unit is not None:
-            wanted = f"a time in {self.value.unit} since 1970"
+            wanted = f"a time in {self.value.unit} since 1970, in the years 1 to 9999"
+            if self.value.unit in _FINER:
+                name, unit = _FINER[self.value.unit]
+                wanted += f"; {name} are read with `unit: {unit}`"
         messages = {
             "time_skipped": f"{self.name}: the clocks of {self.timezone} skip '{{value}}'",
             "time_repeated": f"{self.name}: the clocks of {self.timezone} show '{{value}}' twice; "

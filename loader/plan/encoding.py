@@ -48,7 +48,8 @@ def encode(
     for at, check in enumerate(encoded.checks):
         mask = result.get_column(f"broken{at}")
         if mask.any():
-            refusals.append(reject(frame, mask & ~failed, check.reason, check.field, check.message, check.value))
+            new = mask & ~failed
+            refusals.append(reject(frame, new, check.reason, check.field, check.message, check.value, check.size))
             failed = failed | mask
     events = result.select("row", "id", "time", "user", "event")
     return Coded(events.filter(~failed) if failed.any() else events, pl.concat(refusals), late)

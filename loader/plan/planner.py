@@ -19,7 +19,7 @@ from loader.errors import LateEventsError
 from loader.plan.background import Background
 from loader.plan.parts import RejectionWriter
 from loader.plan.rows import RowWriter
-from loader.plan.staging import Stager
+from loader.plan.staging import Staged, Stager
 from loader.providers.base import DestinationSettings, Provider, Route, Window
 from loader.rejection import ROW
 
@@ -227,10 +227,13 @@ class Planner:
 
     def refuse_late_events(self) -> None:
         """Raises LateEventsError where events lie outside a provider's window and nothing was decided about them."""
-        for stager, destination in zip(self._stagers, self._destinations, strict=True):
-            window = destination.route.window
-            if stager.staged.late and window is not None:
-                raise LateEventsError(_late_words(destination, stager.staged.late, stager.staged.events, window))
+        late = [
+            (destination, stager.staged, window)
+            for stager, destination in zip(self._stagers, self._destinations, strict=True)
+            if stager.staged.late and (window := destination.route.window) is not None
+        ]
+        if late:
+            raise LateEventsError(_late_words(late))
 
     @property
     def digests(self) -> dict[str, str] | None:
@@ -308,21 +311,26 @@ class Planner:
         }
 
 
-def _late_words(destination: Destination, late: int, events: int, window: Window) -> str:
-    title = destination.provider.title
-    if window.past is None:
-        what = f"{late:,} of {events:,} events have a time, and {title} has no field for it: it takes each event as "
-        what += f"happening when it arrives ({window.page})"
-        send = ""
-    else:
-        what = f"{late:,} of {events:,} events are not within the last {window.past / 3600:g} hours, the only times "
-        what += f"that {title} accepts ({window.page})"
-        send = "\n  send       send them as they are, for a provider account that accepts them"
-    return (
-        f"{destination.name}: {what}. Nothing was sent. Choose with `late_events:` of the destination:\n"
-        "  reject     leave them out, as rejections\n"
-        f"  omit_time  send them without their time: the provider takes them as happening now{send}"
-    )
+def _late_words(late: Sequence[tuple[Destination, Staged, Window]]) -> str:
+    found = []
+    for destination, staged, window in late:
+        title, of = destination.provider.title, f"{staged.late:,} of {staged.events:,} events"
+        if window.past is None:
+            what = f"{of} have a time, and {title} has no field for it: to it an event happens when it arrives"
+        else:
+            hours = f"{window.past / 3600:g} hours"
+            what = f"{of} are not within the last {hours}, the only times that {title} accepts"
+        found.append(f"{destination.name}: {what} ({window.page})")
+    able = [destination.name for destination, _, window in late if window.past is not None]
+    choices = [
+        "  reject     leave them out, as rejections",
+        "  omit_time  send them without their time: the provider takes them as happening now",
+    ]
+    if able:
+        only = "" if len(able) == len(late) else f"{', '.join(able)} alone: "
+        choices.append(f"  send       {only}send them as they are, for a provider account that accepts them")
+    whose = "the destination" if len(late) == 1 else "each destination"
+    return "\n".join([*found, f"Nothing was sent. Choose with `late_events:` of {whose}:", *choices])
 
 
 def commit_chunks(connection: Connection, run: str, destination: str, chunks: Sequence[pl.DataFrame]) -> None:

@@ -104,8 +104,8 @@ class Batch(Route):
                 members.append((key, jsontext.member(pl.col(column), columns[column])))
         event = jsontext.obj(members, always=True)
         size = event.str.len_bytes()
-        words = f"the event: {{value}} bytes, the loader sends at most {BODY_BYTES} in a request"
-        check = over("event", size > BODY_BYTES - len(self.envelope), words, size)
+        words = f"the event: {{size}} bytes, the loader sends at most {BODY_BYTES} in a request"
+        check = over("event", size > BODY_BYTES - len(self.envelope), words, size=size)
         return Encoded(event=event, user=pl.lit(None, pl.String), checks=[check])
 
     def request(self, settings: AppizerSettings, body: bytes, user: str | None) -> Request:

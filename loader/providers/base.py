@@ -109,7 +109,8 @@ class Window:
 class Check:
     """One limit as an expression over the columns of events.
 
-    `broken`: Boolean, true where the event breaks the limit. `message` may contain `{value}`, which stands for `value`.
+    `broken`: Boolean, true where the event breaks the limit. `message` may contain `{value}`, which stands for the
+    `value` that breaks it, or `{size}`, for what was measured.
     """
 
     broken: pl.Expr
@@ -117,6 +118,7 @@ class Check:
     field: str
     message: str
     value: pl.Expr | None = None
+    size: pl.Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -252,6 +254,10 @@ class Route(ABC):
     floor: float = 1.0
     window: Window | None = None
 
+    def under(self, settings: Any) -> Route:
+        """This route as a destination's `settings` (the provider's own) want it, where they change what it takes."""
+        return self
+
     def in_doubt(self, columns: Mapping[str, pl.DataType]) -> InDoubt:
         """What to do with chunks in doubt where the mapping is silent; `resend` only where duplicates are removed."""
         return "hold"
@@ -301,9 +307,11 @@ class Provider:
         return {route.name: route for route in self.routes}[name]
 
 
-def over(column: str, broken: pl.Expr, message: str, value: pl.Expr | None = None) -> Check:
+def over(
+    column: str, broken: pl.Expr, message: str, value: pl.Expr | None = None, size: pl.Expr | None = None
+) -> Check:
     """A check for a value over a limit of the provider."""
-    return Check(broken, "over_limit", column, message, value)
+    return Check(broken, "over_limit", column, message, value, size)
 
 
 def four_digit_years(columns: Mapping[str, pl.DataType]) -> list[Check]:

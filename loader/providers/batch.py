@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
+from typing import Literal
 from urllib.parse import quote
 
 import orjson
@@ -51,6 +53,8 @@ LABEL = 200
 ATTRIBUTES = 15
 ATTRIBUTE_KEY = 30
 ATTRIBUTE_TEXT = 64
+SDK_ATTRIBUTES = 20
+SDK_ATTRIBUTE_TEXT = 300
 TAGS = 10
 TAG = 64
 USER = 1024
@@ -77,6 +81,13 @@ class BatchSettings(DestinationSettings):
 
     api_key: Credential = Field(description="The app's Live, Dev or SDK API key (Settings → General).")
     rest_api_key: Credential = Field(description="The company's REST API key.")
+    event_names: Literal["sdk", "any"] = Field(
+        "sdk", description="Names that Batch's SDKs take, or any: the API's pages have no rule."
+    )
+    attribute_limits: Literal["api", "sdk"] = Field(
+        "api",
+        description=f"Of the API's page, or of the newer SDKs: {SDK_ATTRIBUTES} of {SDK_ATTRIBUTE_TEXT} characters.",
+    )
 
 
 def _time(expr: pl.Expr) -> jsontext.Native:
@@ -107,6 +118,16 @@ class _TrackEvents(Route):
     events_per_call = EVENTS_PER_CALL
     floor = 5.0
     window = Window(DAY, PARAMETERS)
+    attributes, attribute_text = ATTRIBUTES, ATTRIBUTE_TEXT
+    any_name = False
+
+    def under(self, settings: BatchSettings) -> Route:
+        """See `Route.under`."""
+        route = copy(self)
+        route.any_name = settings.event_names == "any"
+        if settings.attribute_limits == "sdk":
+            route.attributes, route.attribute_text = SDK_ATTRIBUTES, SDK_ATTRIBUTE_TEXT
+        return route
 
     def problems(self, columns: Mapping[str, pl.DataType]) -> list[tuple[str, str]]:
         """Attribute keys and types that Batch never takes (PARAMETERS)."""
@@ -151,14 +172,14 @@ class _TrackEvents(Route):
         user = pl.col("user")
         checks = [
             over("user", user.str.len_chars() > USER, f"user: over {USER} characters, the most that Batch takes", user),
-            Check(
-                ~_full_name().str.contains(rf"^ue\.[a-z0-9_]{{1,{NAME}}}$"),
-                "bad_value",
-                "name",
-                f"name: '{{value}}' is not made of 1 to {NAME} characters of a-z, 0-9 and _",
-                pl.col("name"),
-            ),
         ]
+        if not self.any_name:
+            words = (
+                f"name: '{{value}}' is not made of 1 to {NAME} characters of a-z, 0-9 and _, as Batch's SDKs want it "
+                "(`event_names: any` sends it all the same)"
+            )
+            unusual = ~_full_name().str.contains(rf"^ue\.[a-z0-9_]{{1,{NAME}}}$")
+            checks.append(Check(unusual, "bad_value", "name", words, pl.col("name")))
         if "label" in columns:
             label = pl.col("label")
             checks.append(over("label", label.str.len_chars() > LABEL, f"label: over {LABEL} characters", label))
@@ -172,12 +193,12 @@ class _TrackEvents(Route):
             if dtype == pl.String or is_json(dtype):
                 column = f"properties.{key}"
                 value = pl.col(column).ext.storage() if is_json(dtype) else pl.col(column)
-                words = f"{column}: over {ATTRIBUTE_TEXT} characters, the most that Batch takes in an attribute"
-                checks.append(over(column, value.str.len_chars() > ATTRIBUTE_TEXT, words, value))
-        if len(attributes) > ATTRIBUTES:
+                words = f"{column}: over {self.attribute_text} characters, the most that Batch takes in an attribute"
+                checks.append(over(column, value.str.len_chars() > self.attribute_text, words, value))
+        if len(attributes) > self.attributes:
             present = pl.sum_horizontal(pl.col(f"properties.{key}").is_not_null() for key in attributes)
-            words = f"properties: {{value}} attributes, Batch takes at most {ATTRIBUTES}"
-            checks.append(over("properties", present > ATTRIBUTES, words, present))
+            words = f"properties: {{size}} attributes, Batch takes at most {self.attributes}"
+            checks.append(over("properties", present > self.attributes, words, size=present))
         return checks
 
     def read(self, answer: Answer, rows: Sequence[int]) -> Receipt:

@@ -3,6 +3,7 @@
 Pages read 2026-11-20:
 BATCH_COMMANDS  "Batch commands", https://documentation.bloomreach.com/engagement/reference/batch-commands-2
 ADD_EVENT       "Add event", https://documentation.bloomreach.com/engagement/reference/add-event
+ADD_EVENT_NOW   "Add event", the newer page, https://documentation.bloomreach.com/engagement/docs/add-event
 UPDATE_CUSTOMER "Update customer properties",
                 https://documentation.bloomreach.com/engagement/reference/update-customer-properties-2
 OVERVIEW        "Tracking API overview", https://documentation.bloomreach.com/engagement/reference/tracking-api-overview-2
@@ -22,6 +23,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import Literal
 from urllib.parse import quote
 
 import polars as pl
@@ -97,6 +100,9 @@ class BloomreachSettings(DestinationSettings):
     api_key_id: Credential | None = Field(None, description="Private access: the key's id.")
     api_secret: Credential | None = Field(None, description="Private access: the key's secret.")
     api_token: Credential | None = Field(None, description="Public access: the token, instead of id and secret.")
+    empty_properties: Literal["reject", "send"] = Field(
+        "reject", description="Events without a property: the pages disagree whether one is required."
+    )
 
     @model_validator(mode="after")
     def _one_access(self) -> BloomreachSettings:
@@ -116,12 +122,23 @@ class _Track(Route):
     # Neither route works in order of arrival; times place events and updates (BATCH_COMMANDS, SYNCHRONIZATION).
     ordered = False
     rate = REQUESTS_PER_MINUTE / 60
+    # At least one is required by ADD_EVENT; ADD_EVENT_NOW only recommends it.
+    empty_properties = False
+
+    def under(self, settings: BloomreachSettings) -> Route:
+        """See `Route.under`."""
+        route = copy(self)
+        route.empty_properties = settings.empty_properties == "send"
+        return route
 
     def problems(self, columns: Mapping[str, pl.DataType]) -> list[tuple[str, str]]:
-        """An id that is given twice."""
+        """An id that is given twice, and no property."""
+        found = []
         if "user" in columns and "ids.registered" in columns:
-            return [("ids.registered", "`user` is Bloomreach's `registered` already; map one of the two")]
-        return []
+            found.append(("ids.registered", "`user` is Bloomreach's `registered` already; map one of the two"))
+        if not self.empty_properties and not any(column.startswith("properties.") for column in columns):
+            found.append(("properties", f"none is mapped, and {_needs_property(columns)}"))
+        return found
 
     def in_doubt(self, columns: Mapping[str, pl.DataType]) -> InDoubt:
         """Equal events of equal times are removed for 90 days (DUPLICATES), and an update is no newer the second time
@@ -154,7 +171,7 @@ class Commands(_Track):
 
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
         """See `Route.encode`; the number of the row is the `command_id` by which its result is found."""
-        data, checks = _message(columns)
+        data, checks = _message(columns, empty_properties=self.empty_properties)
         name = "customers/events" if "name" in columns else "customers"
         members = [("name", pl.lit(jsontext.literal(name))), ("data", data)]
         members.append(("command_id", jsontext.quoted(pl.col(ROW).cast(pl.String))))
@@ -212,7 +229,7 @@ class Single(_Track):
 
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
         """See `Route.encode`."""
-        data, checks = _message(columns)
+        data, checks = _message(columns, empty_properties=self.empty_properties)
         return Encoded(data, pl.lit(None, pl.String), [*checks, _size(data)])
 
     def request(self, settings: BloomreachSettings, body: bytes, user: str | None) -> Request:
@@ -253,7 +270,7 @@ def _failure(answer: Answer, said: object) -> Receipt:
     return common_failure(answer, documented=isinstance(said, dict) or not answer.body)
 
 
-def _message(columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, list[Check]]:
+def _message(columns: Mapping[str, pl.DataType], *, empty_properties: bool) -> tuple[pl.Expr, list[Check]]:
     """The data of an event (ADD_EVENT), or of a customer where there is no `name` (UPDATE_CUSTOMER); checks."""
     others = [column for column in columns if column.startswith("ids.")]
     ids = [("registered", jsontext.text(pl.col("user")))] if "user" in columns else []
@@ -279,7 +296,10 @@ def _message(columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, list[Check]]:
         f"{main[0]}: '{{value}}' is no id: Bloomreach takes those with a letter or digit, but not null or undefined",
         pl.coalesce(main),
     )
-    return jsontext.obj(members, always=True), [nobody, *_checks(columns, properties, values)]
+    return jsontext.obj(members, always=True), [
+        nobody,
+        *_checks(columns, properties, values, empty_properties=empty_properties),
+    ]
 
 
 def _is_id(column: str) -> pl.Expr:
@@ -288,19 +308,26 @@ def _is_id(column: str) -> pl.Expr:
     return (value.str.contains(r"[\p{L}\p{N}]") & ~value.is_in(["null", "undefined"])).fill_null(False)
 
 
-def _checks(columns: Mapping[str, pl.DataType], properties: pl.Expr, values: Mapping[str, pl.Expr]) -> list[Check]:
+def _needs_property(columns: Mapping[str, pl.DataType]) -> str:
+    what = "event" if "name" in columns else "update of a customer"
+    return f"Bloomreach takes no {what} without a property (`empty_properties: send` sends it all the same)"
+
+
+def _checks(
+    columns: Mapping[str, pl.DataType], properties: pl.Expr, values: Mapping[str, pl.Expr], *, empty_properties: bool
+) -> list[Check]:
     checks = [
         over(
             column,
             written.str.len_bytes() >= VALUE_BYTES,
-            f"{column}: {{value}} bytes, Bloomreach takes less than {VALUE_BYTES}",
-            written.str.len_bytes(),
+            f"{column}: {{size}} bytes, Bloomreach takes less than {VALUE_BYTES}",
+            size=written.str.len_bytes(),
         )
         for column, written in values.items()
     ]
-    what = "event" if "name" in columns else "update of a customer"
-    empty = f"properties: all are null, and Bloomreach takes no {what} without a property"
-    checks.append(Check(properties == "{}", "bad_value", "properties", empty))
+    if not empty_properties:
+        words = f"properties: all are null, and {_needs_property(columns)}"
+        checks.append(Check(properties == "{}", "bad_value", "properties", words))
     if "time" in columns:
         micros = pl.col("time").dt.timestamp("us")
         words = "time: {value} s since 1970 lies 3,000 years away; milliseconds are read with `unit: ms`"
@@ -310,8 +337,8 @@ def _checks(columns: Mapping[str, pl.DataType], properties: pl.Expr, values: Map
 
 def _size(message: pl.Expr) -> Check:
     size = message.str.len_bytes()
-    words = f"the event: {{value}} bytes, Bloomreach takes less than {MESSAGE_BYTES}"
-    return over("event", size >= MESSAGE_BYTES, words, size)
+    words = f"the event: {{size}} bytes, Bloomreach takes less than {MESSAGE_BYTES}"
+    return over("event", size >= MESSAGE_BYTES, words, size=size)
 
 
 def _words(result: Mapping[str, object]) -> str:

@@ -125,8 +125,8 @@ class Single(Route):
             *four_digit_years(properties),
         ]
         if properties:
-            words = f"properties: {{value}} bytes, PushEngage takes at most {DATA_BYTES} in `data`"
-            checks.append(over("properties", size > DATA_BYTES, words, size))
+            words = f"properties: {{size}} bytes, PushEngage takes at most {DATA_BYTES} in `data`"
+            checks.append(over("properties", size > DATA_BYTES, words, size=size))
         user = pl.coalesce(written for _, written in ids)
         return Encoded(event=jsontext.obj(members, always=True), user=user, checks=checks)
 

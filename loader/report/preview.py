@@ -34,6 +34,9 @@ class Payload(Protocol):
     @property
     def rejected(self) -> Reason | None: ...
 
+    @property
+    def late(self) -> str | None: ...
+
 
 class Row(Protocol):
     """A row with its payloads."""
@@ -94,6 +97,8 @@ def _row(row: Row) -> str:
     for payload in row.payloads:
         if payload.body is not None:
             lines += [f"  -> {payload.destination}", _indented(pretty(payload.body), 4)]
+            if payload.late is not None:
+                lines.append(f"     late: {payload.late}; a plan stops here until `late_events:` says what to do")
         elif payload.rejected is not None:
             why = payload.rejected
             lines.append(f"  -> {payload.destination}: rejected ({why.reason}): {why.message}")

@@ -208,7 +208,7 @@ class Delivery:
                 await self._journal.write([self._status(piece, "pending", message=receipt.message)])
                 raise Refused(
                     f"{self._target.name}: {self._target.provider.title} refused the credentials or the route: "
-                    f"{receipt.message}. Mend the destination in the mapping, then run again"
+                    f"{receipt.message.removesuffix('.')}. Mend the destination in the mapping, then run again"
                 )
             if receipt.outcome is Outcome.NOT_TAKEN:
                 await self._journal.write([self._status(piece, "pending", message=receipt.message)])

@@ -53,6 +53,7 @@ every_way = pytest.mark.parametrize("way", WAYS, ids=lambda w: f"{w.provider}-{w
 WITHOUT_TIME = ["appizer", "pushengage"]
 BATCH = WAYS[0]
 APPIZER = WAYS[2]
+BLOOMREACH = WAYS[3]
 PUSHENGAGE = WAYS[-1]
 
 
@@ -200,6 +201,47 @@ def test_without_a_field_for_times_nothing_is_sent_until_somebody_decides(
     assert stand_in.requests() == []
     prepare(project, stand_in, way, 30)
     assert counts(project.run("--again")) == (0, 30, 0, 0)
+
+
+def test_every_destination_with_late_events_is_named_at_once(project: Project, stand_in: RunningSandbox) -> None:
+    project.csv(numbered(30))
+    ways = [BATCH, APPIZER, PUSHENGAGE]
+    project.mapping(simple_mapping(*(destination(way, stand_in, late_events="stop") for way in ways)))
+    stopped = project.run()
+    assert stopped.code == 2
+    for words in (
+        "batch: 30 of 30 events are not within the last 24 hours",
+        "appizer: 30 of 30 events have a time",
+        "pushengage: 30 of 30 events have a time",
+        "  send       batch alone: ",
+    ):
+        assert words in stopped.err
+    shown = project.loader("preview", str(project.mapping_path), "-n", "1")
+    assert shown.out.count("a plan stops here until `late_events:` says what to do") == 3
+    assert stand_in.requests() == []
+
+
+def test_a_time_that_is_never_sent_need_not_be_there(project: Project, stand_in: RunningSandbox) -> None:
+    rows = numbered(10)
+    rows[3][2] = ""
+    project.csv(rows)
+    project.mapping(simple_mapping(destination(APPIZER, stand_in), destination(BLOOMREACH, stand_in)))
+    ended = project.run()
+    assert (ended.destination("appizer")["sent"], ended.destination("bloomreach")["sent"]) == (10, 9)
+    assert rejections(project)["missing_time"]["destination"] == "bloomreach"
+
+
+def test_events_without_a_property_go_where_somebody_wants_them(project: Project) -> None:
+    rows = numbered(10)
+    rows[3][0] = ""
+    with sandbox("--bloomreach-empty-properties") as running:
+        prepare(project, running, BLOOMREACH, rows)
+        assert counts(project.run()) == (3, 9, 1, 0)
+        assert (
+            "`empty_properties: send` sends it all the same" in rejections(project)["bad_value"]["example"]["message"]
+        )
+        prepare(project, running, BLOOMREACH, rows, empty_properties="send")
+        assert counts(project.run("--again")) == (0, 10, 0, 0)
 
 
 def test_events_that_leave_the_window_between_plan_and_send(project: Project, stand_in: RunningSandbox) -> None:

@@ -15,7 +15,7 @@ from loader.mapping import Bound, BoundDestination, Mapped, Mapping, bind, read
 from loader.rejection import ROW
 
 SOURCE = "source: {type: csv, path: rows.csv}\n"
-BLOOMREACH = "destinations:\n  - {provider: bloomreach, project_token: p, api_token: t}\n"
+BLOOMREACH = "destinations:\n  - {provider: bloomreach, project_token: p, api_token: t, empty_properties: send}\n"
 BATCH = "destinations:\n  - {provider: batch, api_key: k, rest_api_key: r}\n"
 
 

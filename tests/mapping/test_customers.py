@@ -34,14 +34,14 @@ WRONG: list[tuple[str, str, list[str]]] = [
     (
         "both of a destination",
         own(CUSTOMER.strip() + ", " + EVENT.strip()),
-        ["3:101: a row becomes an event or a customer; 'customer' stands on line 3 already"],
+        ["3:125: a row becomes an event or a customer; 'customer' stands on line 3 already"],
     ),
     ("neither", BLOOMREACH, ["1:1: 'event' (or 'customer') is missing"]),
     ("misspelt", "custmer: {user: u}\n" + EVENT + BLOOMREACH, ["2:1: unknown key 'custmer'; did you mean 'customer'?"]),
     (
         "misspelt in a destination",
         CUSTOMER + own("custmer: {user: u}"),
-        ["4:60: unknown key 'custmer'; did you mean 'customer'?"],
+        ["4:84: unknown key 'custmer'; did you mean 'customer'?"],
     ),
     (
         "nobody",
@@ -68,12 +68,12 @@ WRONG: list[tuple[str, str, list[str]]] = [
     (
         "an event for a mapping of customers",
         CUSTOMER + own("event: {user: u, name: n}"),
-        [f"4:60: the mapping makes customers, so that a destination adds to `customer:`; {APART}"],
+        [f"4:84: the mapping makes customers, so that a destination adds to `customer:`; {APART}"],
     ),
     (
         "a customer for a mapping of events",
         EVENT + own(CUSTOMER.strip()),
-        [f"4:60: the mapping makes events, so that a destination adds to `event:`; {APART}"],
+        [f"4:84: the mapping makes events, so that a destination adds to `event:`; {APART}"],
     ),
 ]
 

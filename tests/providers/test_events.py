@@ -15,12 +15,23 @@ from loader.plan import encode
 from loader.plan.encoding import Coded
 from loader.providers import PROVIDERS
 from loader.providers.base import Route
-from loader.providers.bloomreach import MANY_COMMANDS, MANY_SINGLE
+from loader.providers.batch import BatchSettings
+from loader.providers.bloomreach import MANY_COMMANDS, MANY_SINGLE, BloomreachSettings
 from loader.rejection import ROW
 
 BATCH, BATCH_ONE = PROVIDERS["batch"].routes
 BLOOMREACH, BLOOMREACH_ONE = PROVIDERS["bloomreach"].routes
 [APPIZER], [PUSHENGAGE] = PROVIDERS["appizer"].routes, PROVIDERS["pushengage"].routes
+BATCH_SDK = BATCH.under(
+    BatchSettings.model_validate(
+        {"provider": "batch", "api_key": "k", "rest_api_key": "r", "event_names": "any", "attribute_limits": "sdk"}
+    )
+)
+BLOOMREACH_EMPTY = BLOOMREACH.under(
+    BloomreachSettings.model_validate(
+        {"provider": "bloomreach", "project_token": "p", "api_token": "t", "empty_properties": "send"}
+    )
+)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -204,6 +215,12 @@ def moment(year: int) -> pl.Series:
         (BATCH, {"name": "ue.added_to_cart"}, []),
         (BATCH, {"name": "Purchase"}, [("bad_value", "name")]),
         (BATCH, {"name": "n" * 31}, [("bad_value", "name")]),
+        (BATCH_SDK, {"name": "Add To Cart"}, []),
+        (BATCH_SDK, {"properties.note": "n" * 300}, []),
+        (BATCH_SDK, {"properties.note": "n" * 301}, [("over_limit", "properties.note")]),
+        (BATCH_SDK, {f"properties.p{n}": 1 for n in range(19)}, []),
+        (BATCH_SDK, {f"properties.p{n}": 1 for n in range(20)}, [("over_limit", "properties")]),
+        (BLOOMREACH_EMPTY, {"properties.total": pl.Series([None], dtype=pl.Float64)}, []),
         (BATCH, {f"properties.p{n}": 1 for n in range(14)}, []),
         (BATCH, {f"properties.p{n}": 1 for n in range(15)}, [("over_limit", "properties")]),
         (BATCH, {"label": "é" * 201, "name": "Bad"}, [("bad_value", "name")]),
@@ -283,8 +300,18 @@ def test_limits(route: Route, columns: dict[str, Any], rejected: list[tuple[str,
             {"properties.date(ends)": pl.String()},
             {"properties.date(ends)": "name the property ends, as: datetime"},
         ),
-        (BLOOMREACH, {"user": pl.String(), "ids.registered": pl.String()}, {"ids.registered": "map one of the two"}),
-        (BLOOMREACH_ONE, {"ids.registered": pl.String(), "ids.cookie": pl.String()}, {}),
+        (
+            BLOOMREACH,
+            {"user": pl.String(), "ids.registered": pl.String(), "properties.a": pl.String()},
+            {"ids.registered": "map one of the two"},
+        ),
+        (
+            BLOOMREACH_ONE,
+            {"ids.registered": pl.String(), "ids.cookie": pl.String(), "properties.a": pl.String()},
+            {},
+        ),
+        (BLOOMREACH, {"user": pl.String(), "name": pl.String()}, {"properties": "takes no event without a property"}),
+        (BLOOMREACH_EMPTY, {"user": pl.String(), "name": pl.String()}, {}),
         (
             PUSHENGAGE,
             {"properties.a-B_9": pl.Int64(), "properties._a": pl.Int64()},
@@ -307,6 +334,15 @@ def test_what_is_never_taken_is_known_before_any_row(
     found = dict(route.problems(columns))
     assert set(found) == set(expected)
     assert all(words in found[column] for column, words in expected.items())
+
+
+def test_what_was_measured_is_not_taken_for_the_value() -> None:
+    found = encoded(BLOOMREACH, frame(**{"properties.note": "n" * 16_384})).rejected
+    assert found.select("value", "message").rows() == [
+        (None, "properties.note: 16386 bytes, Bloomreach takes less than 16384")
+    ]
+    found = encoded(BATCH, frame(label="l" * 201)).rejected
+    assert found["value"].to_list() == ["l" * 200]
 
 
 def test_large_volumes_are_warned_of() -> None:
