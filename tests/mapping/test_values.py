@@ -129,49 +129,58 @@ BAD: list[tuple[str, str, pl.Series, list[tuple[str, str | None, str]]]] = [
         "",
         "{expr: a, lookup: {G: gold}}",
         pl.Series(["X"]),
-        [("not_in_lookup", "X", "properties.x: 'X' is not in the lookup table, and there is no default")],
+        [("not_in_lookup", "X", "properties.x (a): 'X' is not in the lookup table, and there is no default")],
     ),
     (
         "",
         "{expr: a, as: integer}",
         pl.Series(["abc"]),
-        [("bad_type", "abc", "properties.x: 'abc' is not a whole number of at most 64 bits")],
+        [("bad_type", "abc", "properties.x (a): 'abc' is not a whole number of at most 64 bits")],
     ),
     (
         "",
         "{expr: a, as: integer}",
         pl.Series(["99999999999999999999"]),
-        [("bad_type", "9" * 20, f"properties.x: '{'9' * 20}' is not a whole number of at most 64 bits")],
+        [("bad_type", "9" * 20, f"properties.x (a): '{'9' * 20}' is not a whole number of at most 64 bits")],
     ),
     (
         "",
         "{expr: a, as: decimal}",
         pl.Series(["1e5"]),
-        [("bad_type", "1e5", "properties.x: '1e5' is not a decimal number such as 12.10")],
+        [("bad_type", "1e5", "properties.x (a): '1e5' is not a decimal number such as 12.10")],
     ),
     (
         "",
         "{expr: a, as: boolean}",
         pl.Series(["2"]),
-        [("bad_type", "2", "properties.x: '2' is not true or false (or yes/no, t/f, y/n, 1/0)")],
+        [("bad_type", "2", "properties.x (a): '2' is not true or false (or yes/no, t/f, y/n, 1/0)")],
     ),
     (
         "",
         "{expr: a, as: date}",
         pl.Series(["2026-02-30"]),
-        [("bad_time", "2026-02-30", "properties.x: '2026-02-30' is not a date in ISO 8601, such as 2026-03-01")],
+        [("bad_time", "2026-02-30", "properties.x (a): '2026-02-30' is not a date in ISO 8601, such as 2026-03-01")],
     ),
     (
         "",
         "{expr: a, as: date, format: '%d/%m/%Y'}",
         pl.Series(["2026-02-01"]),
-        [("bad_time", "2026-02-01", "properties.x: '2026-02-01' is not a time in the format %d/%m/%Y")],
+        [("bad_time", "2026-02-01", "properties.x (a): '2026-02-01' is not a time in the format %d/%m/%Y")],
     ),
     (
         "",
         "{expr: a, as: datetime, unit: s}",
         pl.Series([2**62]),
-        [("bad_time", str(2**62), f"properties.x: '{2**62}' is not a time in s since 1970")],
+        [
+            (
+                "bad_time",
+                str(2**62),
+                (
+                    f"properties.x (a): '{2**62}' is not a time in s since 1970, in the years 1 to 9999; "
+                    "milliseconds are read with `unit: ms`"
+                ),
+            )
+        ],
     ),
     (
         PARIS,
@@ -181,7 +190,7 @@ BAD: list[tuple[str, str, pl.Series, list[tuple[str, str | None, str]]]] = [
             (
                 "time_skipped",
                 "2026-03-29T02:30:00",
-                "properties.x: the clocks of Europe/Paris skip '2026-03-29T02:30:00'",
+                "properties.x (a): the clocks of Europe/Paris skip '2026-03-29T02:30:00'",
             )
         ],
     ),
@@ -193,7 +202,10 @@ BAD: list[tuple[str, str, pl.Series, list[tuple[str, str | None, str]]]] = [
             (
                 "time_repeated",
                 "2026-10-25 02:30:00",
-                "properties.x: the clocks of Europe/Paris show '2026-10-25 02:30:00' twice; only an offset tells which",
+                (
+                    "properties.x (a): the clocks of Europe/Paris show '2026-10-25 02:30:00' twice; "
+                    "only an offset tells which"
+                ),
             )
         ],
     ),
@@ -202,11 +214,11 @@ BAD: list[tuple[str, str, pl.Series, list[tuple[str, str | None, str]]]] = [
         "a",
         pl.Series([float("nan"), float("-inf")]),
         [
-            ("not_finite", "NaN", "properties.x is NaN; expected a finite number"),
-            ("not_finite", "-inf", "properties.x is -inf; expected a finite number"),
+            ("not_finite", "NaN", "properties.x (a) is NaN; expected a finite number"),
+            ("not_finite", "-inf", "properties.x (a) is -inf; expected a finite number"),
         ],
     ),
-    ("", "a", pl.Series([[1.0, float("nan")]]), [("not_finite", None, "properties.x holds NaN or infinity")]),
+    ("", "a", pl.Series([[1.0, float("nan")]]), [("not_finite", None, "properties.x (a) holds NaN or infinity")]),
     (
         "",
         "CAST(a AS INT)",
