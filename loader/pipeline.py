@@ -123,8 +123,8 @@ def retry(path: Path, options: Options, again: Again) -> Result:
         checkpoint = _open(folder, mapping)
         # All of them before the first is sent: what is refused from now on waits for another retry, and one that is
         # stopped goes on as any run does.
-        _plan_again(mapping, checkpoint, folder, again, options.watch)
-        done, stopped = _finish_unfinished(mapping, checkpoint, folder, options)
+        planned = _plan_again(mapping, checkpoint, folder, again, options.watch)
+        done, stopped = _finish_unfinished(mapping, checkpoint, folder, options, planned)
         if stopped is not None:
             return stopped
         doubts_left = bool(checkpoint.in_doubt())
@@ -153,12 +153,13 @@ def plan(path: Path, options: Options) -> Result:
 
 
 def _finish_unfinished(
-    mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options
+    mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options, new: Sequence[str] = ()
 ) -> tuple[list[RunTotals], Result | None]:
-    """Deliver what runs of before have left; those that are finished now, and what stopped one."""
+    """Deliver what runs of before, or those that are `new`, have left; which are finished now, and what stopped one."""
     before: list[RunTotals] = []
     while (unfinished := checkpoint.unfinished()) is not None:
-        options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
+        if unfinished["run"] not in new:
+            options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
         resumed = _deliver(mapping, checkpoint, folder, unfinished, options)
         if resumed.error is not None or resumed.run.status not in FINISHED:
             return before, replace(resumed, before=before)
@@ -239,8 +240,8 @@ def _new_name() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:19] + f"-{secrets.token_hex(3)}"
 
 
-def _plan_again(mapping: Mapping, checkpoint: Checkpoint, folder: Path, again: Again, watch: Watch) -> None:
-    """Plan rejected events once more: a run for each earlier run and destination, all or none.
+def _plan_again(mapping: Mapping, checkpoint: Checkpoint, folder: Path, again: Again, watch: Watch) -> list[str]:
+    """Plan rejected events once more: a run for each earlier run and destination, all or none; their names.
 
     Raises UsageError where all that is left was for destinations that the mapping no longer has.
     """
@@ -277,6 +278,7 @@ def _plan_again(mapping: Mapping, checkpoint: Checkpoint, folder: Path, again: A
                 if checkpoint.run(run) is None:
                     shutil.rmtree(run_folder(folder, run), ignore_errors=True)
         raise
+    return runs
 
 
 def _mapped(frames: Generator[Frame, None, None], bound: Bound) -> Iterator[tuple[Frame, Kept, list[Mapped]]]:

@@ -68,11 +68,13 @@ def command(
         return
     shown: list[dict[str, Any]] = []
     texts = []
+    left = 0
     for name, counts in chosen.items():
         rejected = _rejected(checkpoint, folder, name, reason)
         groups = grouped(counts, examples_of(checkpoint, folder, name, rejected), checkpoint.retried_of(name))
         shown += [{"run": name, **group.as_json()} for group in groups]
         texts.append(rejects(name, groups))
+        left += sum(group.count - group.retried for group in groups)
     written = None
     if output is not None:
         written = _write(output, mapping, checkpoint, folder, list(chosen), reason)
@@ -85,10 +87,12 @@ def command(
     elif written is not None:
         show(_written_words(written))
     else:
-        following = command_words("rejects", mapping, "--output", f"{mapping.stem}.rejected.csv", state=state)
         if checkpoint.to_retry(("refused",), run, written=False):
             texts.append("to send what was refused again, as it was:\n" + command_words("retry", mapping, state=state))
-        show("\n\n".join(texts) + f"\n\nto write these rows to a file:\n{following}")
+        if left:
+            following = command_words("rejects", mapping, "--output", f"{mapping.stem}.rejected.csv", state=state)
+            texts.append(f"to write these rows to a file:\n{following}")
+        show("\n\n".join(texts))
 
 
 def _check_reason(reason: str | None) -> None:
