@@ -111,10 +111,11 @@ def orders_to_batch() -> Expected:
                 name="ue.purchase",
                 label={"G": "gold", "S": "silver"}.get(row["tier"], "none"),
                 tags=[row["coupon"]] if row["coupon"] else None,
-                attributes={"order_id": row["order_id"], "total": total},
+                # A whole number has its .0 here, so that all totals are of one type.
+                attributes={"order_id": row["order_id"], "total": Decimal(str(int(row["amount_cents"]) / 100))},
             ),
         )
-        for row, _, total in paid_orders()
+        for row, _, _ in paid_orders()
     ]
 
 
