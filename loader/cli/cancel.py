@@ -16,6 +16,7 @@ from loader.cli.output import show
 from loader.cli.stored import existing
 from loader.errors import UsageError
 from loader.plan import open_part
+from loader.report.summary import next_step
 from loader.report.totals import totals
 from loader.report.words import command as command_words
 from loader.report.words import plural
@@ -53,21 +54,37 @@ def command(mapping: Path, yes: bool, state: Path | None) -> None:
             checkpoint.forget(run)
             shutil.rmtree(run_folder(folder, run), ignore_errors=True)
             left = "its events can be retried" if unfinished["of"] else "its rows are new to the next run"
-            show(f"run {run} is forgotten; nothing of it was sent, and {left}")
+            forgotten = f"run {run} is forgotten; nothing of it was sent, and {left}"
+            show("\n".join([forgotten, *_next(checkpoint, mapping, state)]))
             return
         checkpoint.doubt_what_was_in_flight(run)
         count = cancel(checkpoint, run, partial(open_part, run_folder(folder, run)))
         doubts = bool(checkpoint.chunks_of(run, None, ["in_doubt"]))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         checkpoint.set_status(run, "in_doubt" if doubts else "done", now)
+        now_totals = totals(checkpoint, run)
+        others = _next(checkpoint, mapping, state)
     checkpoint.close()
-    show(f"run {run}: {plural(count, 'event')} that {'was' if count == 1 else 'were'} pending will not be sent")
-    following = "\nto settle what is in doubt:\n" + command_words("resolve", mapping, "--skip", state=state)
-    rejected = "\nto write these rows to a file:\n" + command_words(
-        "rejects", mapping, "--reason", "cancelled", "--output", f"{mapping.stem}.cancelled.csv", state=state
-    )
-    if doubts or count:
-        show(following if doubts else rejected)
+    lines = [f"run {run}: {plural(count, 'event')} that {'was' if count == 1 else 'were'} pending will not be sent"]
+    step = next_step(now_totals, mapping, state, None, doubts_left=doubts, rejected=False)
+    if doubts and step is not None:
+        lines += ["", step]
+    elif count:
+        output = ("--reason", "cancelled", "--output", f"{mapping.stem}.cancelled.csv")
+        lines += ["", "to write these rows to a file:", command_words("rejects", mapping, *output, state=state)]
+    show("\n".join([*lines, *others]))
+
+
+def _next(checkpoint: Checkpoint, mapping: Path, state: Path | None) -> list[str]:
+    """What to do where another run has something left."""
+    unfinished = checkpoint.unfinished()
+    if unfinished is None:
+        return []
+    return [
+        "",
+        f"run {unfinished['run']} is not finished either; to cancel it too:",
+        command_words("cancel", mapping, state=state),
+    ]
 
 
 def _ask(checkpoint: Checkpoint, run: str, *, untouched: bool) -> None:

@@ -141,6 +141,18 @@ def test_one_that_was_stopped_forgets_no_destination(project: QuickProject, stan
     assert sorted(numbers) == sorted([*range(1, 121)] * 2)
 
 
+def test_each_run_of_one_that_was_stopped_is_cancelled_alone(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = refused(project, stand_in, "bloomreach", "batch")
+    assert project.loader("retry", path, "--stop-after", "5").code == 0
+    first, second = [run["run"] for run in project.loader("status", path, "--json").json["runs"][1:]]
+    begun = project.loader("cancel", path, "--yes").out
+    assert begun.startswith(f"run {first}: ")
+    assert begun.endswith(f"run {second} is not finished either; to cancel it too:\nloader cancel {path}\n")
+    untouched = project.loader("cancel", path, "--yes").out
+    assert untouched == f"run {second} is forgotten; nothing of it was sent, and its events can be retried\n"
+    assert project.loader("cancel", path, "--yes").out == "nothing is pending\n"
+
+
 def test_what_is_refused_on_the_way_waits_for_another_retry(project: QuickProject, stand_in: RunningSandbox) -> None:
     project.csv(numbered(100))
     path = str(project.mapping(simple_mapping({**credentials("bloomreach", stand_in.url), "chunk": 10})))
