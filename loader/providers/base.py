@@ -339,11 +339,18 @@ def excerpt(body: bytes) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 
+# Seconds; who asks for more asks for ever.
+LONGEST = 1e9
+
+
 def retry_after(answer: Answer) -> float | None:
-    """Seconds of a `Retry-After` header (RFC 9110 10.2.3: seconds or an HTTP date), or None."""
+    """Seconds of a `Retry-After` header (RFC 9110 10.2.3: seconds or an HTTP date), or None.
+
+    Fractions of a second are no part of it, but some servers send them.
+    """
     value = answer.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return float(value)
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+        return min(float(value), LONGEST)
     when, now = http_date(value), http_date(answer.headers.get("date", ""))
     return None if when is None else max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 
@@ -352,7 +359,7 @@ def http_date(value: str) -> datetime | None:
     """An HTTP date (always GMT, RFC 9110 5.6.7), or None."""
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import zlib
 from functools import partial
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -35,7 +36,9 @@ _NOTHING_SENT_BELOW = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutEr
 CONNECT_SECONDS = 10.0
 # Shorter than the idle time after which servers close connections, so that a request rarely meets a closing one.
 IDLE_SECONDS = 4.0
-_HEADERS = {"User-Agent": "event-batch-loader", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
+# Far more than any provider says about one chunk; what goes on beyond it is no answer.
+MOST_BYTES = 10_000_000
+_HEADERS = {"User-Agent": "event-batch-loader", "Accept": "*/*", "Accept-Encoding": "gzip"}
 
 
 class HttpClient:
@@ -75,13 +78,38 @@ class HttpClient:
                         headers={**_HEADERS, **request.headers},
                         content=request.body,
                         extensions=self._extensions,
-                    )
+                    ),
+                    stream=True,
                 )
-        except (httpx.TransportError, httpx.InvalidURL, httpx.DecodingError, aiohttp.ClientError, OSError) as error:
+                body = await _body(response)
+        except (httpx.TransportError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
             cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
             nothing_sent = _NOTHING_SENT if cause is error else _NOTHING_SENT_BELOW
             raise (NothingSent if isinstance(cause, nothing_sent) else NoAnswer)(_words(cause)) from None
-        return Answer(response.status_code, dict(response.headers), response.content)
+        return Answer(response.status_code, dict(response.headers), body)
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """The whole body, decompressed. Raises NoAnswer where it is too long or not in the encoding that it claims."""
+    body = bytearray()
+    try:
+        async for piece in response.aiter_raw():
+            body += piece
+            if len(body) > MOST_BYTES:
+                raise NoAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
+    finally:
+        await response.aclose()
+    if response.headers.get("content-encoding", "").lower() not in ("gzip", "x-gzip"):
+        return bytes(body)
+    # Not left to httpx, which has no bound: a few kilobytes can hold gigabytes.
+    gzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        plain = gzip.decompress(body, MOST_BYTES)
+    except zlib.error:
+        raise NoAnswer("the answer is not in the encoding that it claims") from None
+    if not gzip.eof:
+        raise NoAnswer(f"the answer is cut short, or longer than {MOST_BYTES:,} bytes")
+    return plain
 
 
 def _session(limits: httpx.Limits, secure: bool) -> aiohttp.ClientSession:
