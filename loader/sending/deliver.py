@@ -231,7 +231,8 @@ class Delivery:
         # Some servers repeat the request's path or headers in an error; keys must not reach the checkpoint that way.
         hidden = sent_forms(self._secrets, request.headers)
         refused = {at: without(words, hidden) for at, words in receipt.refused.items()}
-        return replace(receipt, message=without(receipt.message, hidden), refused=refused)
+        token = None if receipt.token is None else without(receipt.token, hidden)
+        return replace(receipt, token=token, message=without(receipt.message, hidden), refused=refused)
 
     def _drop_too_old(self, piece: Piece) -> list[Change]:
         """Reject the events that have left the provider's window since the plan was made."""

@@ -60,6 +60,9 @@ def result(row: int, success: bool = True, **more: Any) -> dict[str, Any]:
         (BATCH, answer(500, {"code": 1}), Outcome.NOT_TAKEN),
         (BATCH, answer(503, {"code": 2}), Outcome.NOT_TAKEN),
         (BATCH, answer(500, HTML), Outcome.IN_DOUBT),
+        (BATCH, answer(500, {"error_code": 1}), Outcome.NOT_TAKEN),
+        (BATCH, answer(500, {"message": "Internal server error"}), Outcome.IN_DOUBT),
+        (BATCH, answer(503, {"code": 1}), Outcome.IN_DOUBT),
         (BATCH, answer(502, HTML), Outcome.IN_DOUBT),
         (BATCH, answer(504, HTML), Outcome.IN_DOUBT),
         (BATCH, answer(408, b""), Outcome.IN_DOUBT),
@@ -203,7 +206,20 @@ def test_bloomreach_errors_in_all_their_shapes(failed: dict[str, Any], words: st
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("Sat, 21 Nov 2026 00:00:09 GMT", 9.0), ("soon", None), ("", None)],
+    [
+        ("7", 7.0),
+        ("1.5", 1.5),
+        ("0", 0.0),
+        ("Sat, 21 Nov 2026 00:00:09 GMT", 9.0),
+        ("Fri, 20 Nov 2026 00:00:09 GMT", 0.0),
+        ("9" * 400, 1e9),
+        ("Sat, 21 Nov 99999999999999999999 00:00:00 GMT", None),
+        ("Sat, 21 Nov 2026 00:00:09 +99999999999999", None),
+        ("-1", None),
+        ("1e3", None),
+        ("soon", None),
+        ("", None),
+    ],
 )
 def test_retry_after(header: str, seconds: float | None) -> None:
     headers = {"retry_after": header, "date": "Sat, 21 Nov 2026 00:00:00 GMT"}
