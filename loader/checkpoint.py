@@ -39,7 +39,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -160,8 +159,7 @@ class Checkpoint:
         try:
             for rest in folder.glob("checkpoint.unfinished*"):
                 rest.unlink()
-            os.close(os.open(unfinished, os.O_CREAT | os.O_RDWR, 0o600))
-            engine = sa.create_engine(f"sqlite:///{unfinished}")
+            engine = sa.create_engine(_url(unfinished))
             with translated(unfinished, "written"), engine.begin() as connection:
                 _metadata.create_all(connection)
                 connection.execute(sa.insert(meta).values(version=VERSION, mapping=mapping))
@@ -173,7 +171,7 @@ class Checkpoint:
 
     @classmethod
     def _connect(cls, path: Path) -> Checkpoint:
-        engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False})
+        engine = sa.create_engine(_url(path), connect_args={"timeout": 30, "check_same_thread": False})
         sa.event.listen(engine, "connect", _configure)
         checkpoint = cls(path, engine)
         with checkpoint.reading() as connection:
@@ -434,6 +432,11 @@ _RECOVERY = (
     "Restore it from a backup, or move the state folder away to start anew: then what was delivered before is not "
     "known any more and would be sent again"
 )
+
+
+def _url(path: Path) -> sa.URL:
+    # Not as text, where a `?` in the name of a folder would end the path.
+    return sa.URL.create("sqlite", database=str(path))
 
 
 def _configure(connection: Any, _record: object) -> None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -192,7 +192,7 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
     if source.inputs and not new.inputs:
         return None
 
-    run = _new_name()
+    run = _new_name(checkpoint)
     try:
         with closing(source), checkpoint.writing() as transaction:
             bound = bind(mapping, source.columns)
@@ -236,16 +236,25 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
     return checkpoint.run(run)
 
 
-def _new_name() -> str:
-    # Names sort by time, so that the newest run is known; two may begin in one second.
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:19] + f"-{secrets.token_hex(3)}"
+_NAMED = "%Y%m%dT%H%M%S.%f"
+
+
+def _new_name(checkpoint: Checkpoint) -> str:
+    # Names sort by time, so that the newest run is known; two may begin in one second. The newest run tells where the
+    # cursor stands: it must have the last name although the clock was set back.
+    now = datetime.now(UTC)
+    runs = checkpoint.all_runs()
+    if runs:
+        newest = datetime.strptime(runs[-1]["run"].partition("-")[0], _NAMED).replace(tzinfo=UTC)
+        now = max(now, newest + timedelta(milliseconds=1))
+    return f"{now:{_NAMED}}"[:19] + f"-{secrets.token_hex(3)}"
 
 
 def _replan(
     mapping: Mapping, checkpoint: Checkpoint, folder: Path, earlier: Row, planned: Row, reasons: Sequence[str]
 ) -> Row:
     """Plan the rejected events of a run for one destination once more; the new run."""
-    run = _new_name()
+    run = _new_name(checkpoint)
     destination = _destination(mapping, planned)
     try:
         with checkpoint.writing() as transaction:

@@ -59,7 +59,7 @@ def write_durably(frame: pl.DataFrame, path: Path) -> None:
     """Write `frame` so that `path` is either complete and on disk, or not there. Raises StateError."""
     unfinished, checksum = path.with_suffix(".unfinished"), path.with_suffix(".sha256")
     with writing_to(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.parent.mkdir(parents=True, exist_ok=True)
         frame.write_parquet(unfinished, compression="lz4", statistics=False)
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())

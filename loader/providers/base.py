@@ -7,6 +7,7 @@ texts of a chunk and what makes a request of them, and reads the answer into a `
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ def _secret_header_safe(value: SecretStr) -> SecretStr:
 
 
 def _address(value: str) -> str:
-    """A `base_url` to which a request can be made at all: with a host and a port that may exist."""
+    """A `base_url` to which a request can be made at all, and to which keys may be sent."""
     try:
         parts = urlsplit(value)
         if not parts.hostname or parts.port == 0:
@@ -48,7 +49,19 @@ def _address(value: str) -> str:
         parts.hostname.encode("idna")
     except ValueError:
         raise ValueError("expected an address such as https://api.example.com or http://localhost:8080") from None
+    if "@" in parts.netloc or "?" in value or "#" in value:
+        raise ValueError("expected an address without a user, `?` and `#`; keys have settings of their own")
+    if parts.scheme == "http" and not _near(parts.hostname):
+        raise ValueError("expected https: keys would travel in the clear")
     return value
+
+
+def _near(host: str) -> bool:
+    """Whether `host` is this machine or one of the same network: no name of the public kind, no public address."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".localhost", ".local", ".internal"))
 
 
 # A credential: never shown, never stored, and not able to smuggle a second header.
@@ -337,6 +350,17 @@ def excerpt(body: bytes) -> str:
     """The first words of a body for a message: one line, printable."""
     text = body[:400].decode("utf-8", "replace")
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+
+
+def plain(value: object, depth: int = 4) -> str:
+    """The words of a JSON value, without what is nested deeper than `depth`."""
+    if isinstance(value, (list, dict)) and not depth:
+        return "…"
+    if isinstance(value, list):
+        return "; ".join(plain(one, depth - 1) for one in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {plain(one, depth - 1)}" for key, one in value.items())
+    return str(value)
 
 
 # Seconds; who asks for more asks for ever.

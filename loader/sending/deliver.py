@@ -289,8 +289,8 @@ class Delivery:
         failing = self._pacer.failing
         if failing + wait > target.settings.give_up_after:
             raise Unreachable(
-                f"{target.name}: {target.provider.title} took nothing for {failing:.0f} s"
-                f" (give_up_after {target.settings.give_up_after:g} s): {receipt.message}"
+                f"{target.name}: {target.provider.title} took nothing for {failing:.0f} s, and the next try would be in"
+                f" {wait:.0f} s (give_up_after {target.settings.give_up_after:g} s): {receipt.message}"
             )
 
     async def _in_doubt(self, piece: Piece, receipt: Receipt) -> bool:

@@ -168,6 +168,16 @@ def test_a_pushengage_refusal_tells_where(details: Any, words: str) -> None:
     assert receipt.message == f"HTTP 400: code 1003: Invalid data; {words}"
 
 
+@pytest.mark.parametrize("key", ["errors", "error", "message", "details", "code"])
+@pytest.mark.parametrize("route", [BATCH, APPIZER, BLOOMREACH, BLOOMREACH_ONE, PUSHENGAGE])
+@pytest.mark.parametrize("status", [200, 201, 400, 401, 429, 500])
+def test_an_answer_that_is_nested_deeply_is_read(route: Route, key: str, status: int) -> None:
+    deep = "[" * 1000 + "]" * 1000
+    body = '{"success": false, "%s": %s, "error": {"code": 7, "%s": %s, "details": [{"path": %s}]}}'
+    receipt = route.read(answer(status, (body % (key, deep, key, deep, deep)).encode()), ROWS)
+    assert len(receipt.message) < 400
+
+
 def test_batch_keeps_the_token() -> None:
     token = "110e8400-e29b-11d4-b543-446655440000"
     assert BATCH.read(answer(201, {"token": token}), ROWS).token == token
@@ -208,11 +218,9 @@ def test_bloomreach_errors_in_all_their_shapes(failed: dict[str, Any], words: st
     ("header", "seconds"),
     [
         ("7", 7.0),
-        ("1.5", 1.5),
         ("0", 0.0),
         ("Sat, 21 Nov 2026 00:00:09 GMT", 9.0),
         ("Fri, 20 Nov 2026 00:00:09 GMT", 0.0),
-        ("9" * 400, 1e9),
         ("Sat, 21 Nov 99999999999999999999 00:00:00 GMT", None),
         ("Sat, 21 Nov 2026 00:00:09 +99999999999999", None),
         ("-1", None),
