@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from loader.checkpoint import FINISHED, Checkpoint, Row
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
 from loader.mapping import Bound, Destination, Kept, Mapped, Mapping, StandIns, bind, read
-from loader.plan import MaxRejected, Planner, forget_rows, keep_files, open_part, read_ahead, restage
+from loader.plan import MaxRejected, Planner, audit, forget_rows, keep_files, open_part, read_ahead, restage
 from loader.report.totals import RunTotals, totals
 from loader.sending import Progress, Target, deliver_run
 from loader.settings import cursor_from_text, cursor_to_text
@@ -323,6 +323,7 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
     try:
         # After a second signal, or where a receipt could not be written.
         checkpoint.doubt_what_was_in_flight(run)
+        audit(checkpoint, run, run_folder(folder, run))
         _conclude(checkpoint, run, error, resent={t.name for t in targets if t.in_doubt == "resend"}, began=began)
     except StateError:
         if error is None:
