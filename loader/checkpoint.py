@@ -289,13 +289,13 @@ class Checkpoint:
                 return
             behind = page[-1]["start"] + page[-1]["events"]
 
-    def chunk_numbers(self, run: str, destination: str) -> Iterator[tuple[int, int, int, int, int]]:
+    def chunk_numbers(self, run: str, destination: str) -> Iterator[tuple[int, ...]]:
         """Part, number, start, events and refused events of each chunk of a destination, in the order of the plan."""
         c = chunks.c
         query = sa.select(c.part, c.number, c.start, c.events, c.refused).order_by(c.start)
         query = query.where(c.run == run, c.destination == destination).execution_options(yield_per=PAGE)
         with self.reading() as connection:
-            yield from connection.execute(query).tuples()
+            yield from map(tuple, connection.execute(query))
 
     def ids_taken(self, run: str, destination: str) -> int:
         """How many ids the events of a run have taken for a destination."""

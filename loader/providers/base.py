@@ -399,8 +399,7 @@ def common_failure(answer: Answer, documented: bool) -> Receipt:
     if status in (500, 503) and documented:
         return Receipt(Outcome.NOT_TAKEN, wait=retry_after(answer), message=said)
     if 300 <= status < 400:
-        # The rest of the address may hold a key.
-        where = urlsplit(answer.headers.get("location", "")).hostname or "another path"
+        where = _host(answer.headers.get("location", "")) or "another path"
         return Receipt(
             Outcome.STOPPED, message=f"HTTP {status}: redirected to {where}; keys are not sent to another address"
         )
@@ -409,3 +408,11 @@ def common_failure(answer: Answer, documented: bool) -> Receipt:
     if 400 <= status < 500 and status not in (408, 425, 499):
         return Receipt(Outcome.REFUSED, message=said)
     return Receipt(Outcome.IN_DOUBT, message=said)
+
+
+def _host(address: str) -> str | None:
+    """The host of an address, whose rest may hold a key; None where it has none."""
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None
