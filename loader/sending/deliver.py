@@ -222,12 +222,11 @@ class Delivery:
             piece.body = target.route.envelope.bodies(piece.events).item(0, "body")
         request = target.route.request(target.settings, piece.body, piece.user)
         try:
-            answer = await self._client.send(request)
+            receipt = target.route.read(await self._client.send(request), piece.rows)
         except NothingSent as error:
-            return Receipt(Outcome.NOT_TAKEN, message=str(error))
+            receipt = Receipt(Outcome.NOT_TAKEN, message=str(error))
         except NoAnswer as error:
-            return Receipt(Outcome.IN_DOUBT, message=str(error))
-        receipt = target.route.read(answer, piece.rows)
+            receipt = Receipt(Outcome.IN_DOUBT, message=str(error))
         # Some servers repeat the request's path or headers in an error; keys must not reach the checkpoint that way.
         hidden = sent_forms(self._secrets, request.headers)
         refused = {at: without(words, hidden) for at, words in receipt.refused.items()}

@@ -19,17 +19,13 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from loader.providers.base import Answer, Request
+from loader.providers.base import Answer, Request, excerpt
 from loader.sending.client import NoAnswer, NothingSent
 
 # Nothing of the request can have been read by the other side.
 _NOTHING_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
+    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout),
+    *(httpx.ProxyError, httpx.UnsupportedProtocol),
 )
 # The same, of aiohttp. `httpx_aiohttp` calls any lost connection a ConnectTimeout, even when the request had left.
 _NOTHING_SENT_BELOW = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
@@ -42,7 +38,7 @@ _HEADERS = {"User-Agent": "event-batch-loader", "Accept": "*/*", "Accept-Encodin
 
 
 class HttpClient:
-    """HTTP with one pool of connections for one destination. Redirects are answers, not followed."""
+    """HTTP with one pool of connections for one destination. Redirects are answers, cookies are nothing."""
 
     def __init__(self, address: str, connections: int, timeout: float) -> None:
         """`address`: the destination's base URL. `timeout`: seconds for one answer."""
@@ -54,35 +50,39 @@ class HttpClient:
         )
         # Making a context for TLS takes longer than ten requests.
         secure = urlsplit(address).scheme == "https"
-        own = _proxied(address) or os.environ.get("LOADER_TRANSPORT") == "httpx"
-        transport = None if own else AiohttpTransport(verify=False, client=partial(_session, limits, secure))
-        self._client = httpx.AsyncClient(transport=transport, verify=secure, limits=limits, follow_redirects=False)
+        proxy = _proxy(address)
+        # Not httpx's own client: that reads what an answer says of cookies and redirects, and fails where it cannot.
+        self._transport: httpx.AsyncBaseTransport
+        if proxy is not None or os.environ.get("LOADER_TRANSPORT") == "httpx":
+            self._transport = httpx.AsyncHTTPTransport(verify=secure, limits=limits, proxy=proxy)
+        else:
+            self._transport = AiohttpTransport(verify=False, client=partial(_session, limits, secure))
 
     async def __aenter__(self) -> HttpClient:
+        await self._transport.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        await self._transport.__aexit__(kind, error, trace)
 
     async def send(self, request: Request) -> Answer:
         """See `Client`."""
+        headers = {**_HEADERS, **request.headers}
+        try:
+            leaving = httpx.Request(
+                request.method, request.url, headers=headers, content=request.body, extensions=self._extensions
+            )
+        except httpx.InvalidURL as error:
+            raise NothingSent(_words(error)) from None
         try:
             # A server that drips bytes would go on for ever, as only each read is bounded.
             async with asyncio.timeout(self._timeout + CONNECT_SECONDS):
-                response = await self._client.send(
-                    httpx.Request(
-                        request.method,
-                        request.url,
-                        headers={**_HEADERS, **request.headers},
-                        content=request.body,
-                        extensions=self._extensions,
-                    ),
-                    stream=True,
-                )
+                response = await self._transport.handle_async_request(leaving)
                 body = await _body(response)
-        except (httpx.TransportError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
+        # ValueError: an answer with bytes that are no text where text belongs.
+        except (httpx.TransportError, aiohttp.ClientError, OSError, ValueError) as error:
             cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
             nothing_sent = _NOTHING_SENT if cause is error else _NOTHING_SENT_BELOW
             raise (NothingSent if isinstance(cause, nothing_sent) else NoAnswer)(_words(cause)) from None
@@ -122,11 +122,14 @@ def _session(limits: httpx.Limits, secure: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
-def _proxied(address: str) -> bool:
-    """Whether the environment names a proxy for `address`."""
+def _proxy(address: str) -> str | None:
+    """The proxy that the environment names for `address`, or None."""
     parts = urlsplit(address)
     proxies = getproxies()
-    return (parts.scheme in proxies or "all" in proxies) and not proxy_bypass(parts.hostname or "")
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 _KNOWN: dict[type[BaseException], str] = {
@@ -142,10 +145,12 @@ _KNOWN: dict[type[BaseException], str] = {
     aiohttp.ClientConnectionError: "the connection broke while the answer was awaited",
     aiohttp.ClientPayloadError: "the connection broke while the answer was awaited",
     TimeoutError: "no complete answer in time",
+    ValueError: "the answer cannot be read",
 }
 
 
 def _words(error: BaseException) -> str:
     said = next((words for kind, words in _KNOWN.items() if isinstance(error, kind)), type(error).__name__)
-    detail = str(error).split("://")[0] if "://" in str(error) else str(error)
+    # It may quote the answer, whatever bytes that has.
+    detail = excerpt(str(error).split("://")[0].encode(errors="backslashreplace"))
     return f"{said} ({detail})" if detail else said

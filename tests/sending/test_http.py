@@ -136,6 +136,27 @@ def test_nothing_was_sent(url: str) -> None:
     assert isinstance(error, NothingSent), error
 
 
+def test_bytes_that_are_no_text_are_no_answer_or_one() -> None:
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await whole_request(reader)
+        writer.write(b"HTTP/1.1 201 Cr\xff\r\nX: \xff\r\nSet-Cookie: \xff=\xff\r\nContent-Length: 2\r\n\r\n{}")
+
+    for found in sent(answers, times=2):
+        assert isinstance(found, (Answer, NoAnswer))
+        assert isinstance(found, Answer) or str(found).isascii()
+
+
+def test_an_error_that_quotes_the_answer_is_one_line() -> None:
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await whole_request(reader)
+        writer.write(b"HTTP/1.1 201 OK\r\n" + b"bad header line\xff" * 40 + b"\r\n\r\n")
+
+    [error] = sent(answers)
+    assert isinstance(error, NoAnswer)
+    assert len(str(error).splitlines()) == 1
+    assert len(str(error)) < 300
+
+
 @pytest.mark.parametrize("trusted", [True, False])
 def test_a_certificate_is_checked(trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
@@ -170,10 +191,11 @@ def test_an_answer_is_complete_and_nothing_is_added_to_requests() -> None:
     assert [[name for name in one if name != b"connection"] for one in names] == [known] * 3
 
 
-def test_a_redirect_is_an_answer() -> None:
+@pytest.mark.parametrize("location", [b"http://127.0.0.1:1/", b"httptent", b"http://[", b"/\xff"])
+def test_a_redirect_is_an_answer(location: bytes) -> None:
     async def elsewhere(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await whole_request(reader)
-        writer.write(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+        writer.write(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n")
 
     [answer] = sent(elsewhere)
     assert isinstance(answer, Answer)
