@@ -161,6 +161,8 @@ class Checkpoint:
                 rest.unlink()
             engine = sa.create_engine(_url(unfinished))
             with translated(unfinished, "written"), engine.begin() as connection:
+                # Otherwise Python's driver commits each table by itself.
+                connection.exec_driver_sql("BEGIN")
                 _metadata.create_all(connection)
                 connection.execute(sa.insert(meta).values(version=VERSION, mapping=mapping))
             engine.dispose()
