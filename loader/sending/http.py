@@ -12,6 +12,7 @@ import os
 import zlib
 from functools import partial
 from types import TracebackType
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -27,8 +28,6 @@ _NOTHING_SENT = (
     *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout),
     *(httpx.ProxyError, httpx.UnsupportedProtocol),
 )
-# The same, of aiohttp. `httpx_aiohttp` calls any lost connection a ConnectTimeout, even when the request had left.
-_NOTHING_SENT_BELOW = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 CONNECT_SECONDS = 10.0
 # Shorter than the idle time after which servers close connections, so that a request rarely meets a closing one.
 IDLE_SECONDS = 4.0
@@ -112,6 +111,27 @@ async def _body(response: httpx.Response) -> bytes:
     return plain
 
 
+class _UnaskedError(aiohttp.ClientConnectionError):
+    """A connection holds an answer before anything was asked."""
+
+
+class _AiohttpRequest(aiohttp.ClientRequest):
+    """A request that does not take for its answer what came before it left."""
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        if conn.protocol.should_close:
+            conn.close()
+            raise _UnaskedError("the connection held an answer to nothing")
+        return await super().send(conn)
+
+
+# As `_NOTHING_SENT`. `httpx_aiohttp` calls any lost connection a ConnectTimeout, even when the request had left.
+_NOTHING_SENT_BELOW = (
+    *(aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL),
+    _UnaskedError,
+)
+
+
 def _session(limits: httpx.Limits, secure: bool) -> aiohttp.ClientSession:
     """Connections, and no memory for cookies: each request says all that is to be said."""
     connector = aiohttp.TCPConnector(
@@ -119,7 +139,9 @@ def _session(limits: httpx.Limits, secure: bool) -> aiohttp.ClientSession:
         keepalive_timeout=limits.keepalive_expiry,
         ssl=httpx.create_ssl_context() if secure else True,
     )
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), request_class=_AiohttpRequest
+    )
 
 
 def _proxy(address: str) -> str | None:
@@ -142,6 +164,7 @@ _KNOWN: dict[type[BaseException], str] = {
     httpx.ReadError: "the connection broke while the answer was awaited",
     httpx.RemoteProtocolError: "the connection broke while the answer was awaited",
     aiohttp.ClientConnectorError: "no connection",
+    _UnaskedError: "nothing was sent",
     aiohttp.ClientConnectionError: "the connection broke while the answer was awaited",
     aiohttp.ClientPayloadError: "the connection broke while the answer was awaited",
     TimeoutError: "no complete answer in time",
