@@ -146,7 +146,13 @@ class Checkpoint:
     def find(cls, folder: Path) -> Checkpoint | None:
         """The checkpoint in `folder` for reading, or None where there is none. Raises StateError."""
         path = folder / "checkpoint.db"
-        return cls._connect(path) if path.exists() else None
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StateError(f"{path} cannot be read: {error.strerror}. Check its owner and permissions") from None
+        return cls._connect(path)
 
     @classmethod
     def open(cls, folder: Path, mapping: str) -> Checkpoint:
@@ -178,9 +184,12 @@ class Checkpoint:
         checkpoint = cls(path, engine)
         with checkpoint.reading() as connection:
             damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            if path.stat().st_size % connection.exec_driver_sql("PRAGMA page_size").scalar_one():
+                # Zeros would stand in for what is missing of the last page.
+                damage = "it was cut"
             version = connection.scalar(sa.select(meta.c.version))
         if damage != "ok":
-            raise StateError(f"{path} is damaged ({damage}). {_RECOVERY}")
+            raise StateError(f"{path} is damaged ({str(damage).splitlines()[-1]}). {_RECOVERY}")
         if version != VERSION:
             raise StateError(
                 f"{path} was written by another version of the loader (checkpoint version {version}, this one knows "
