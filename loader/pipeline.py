@@ -161,6 +161,7 @@ def _finish_unfinished(
     before: list[RunTotals] = []
     while (unfinished := checkpoint.unfinished()) is not None:
         options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
+        _prove(checkpoint, folder, unfinished["run"])
         resumed = _deliver(mapping, checkpoint, folder, unfinished, options)
         if resumed.error is not None or resumed.run.status not in FINISHED:
             return before, resumed
@@ -323,7 +324,7 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
     try:
         # After a second signal, or where a receipt could not be written.
         checkpoint.doubt_what_was_in_flight(run)
-        audit(checkpoint, run, run_folder(folder, run))
+        _prove(checkpoint, folder, run)
         _conclude(checkpoint, run, error, resent={t.name for t in targets if t.in_doubt == "resend"}, began=began)
     except StateError:
         if error is None:
@@ -332,6 +333,12 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
     if now.status == "done" and not now.rejected:
         forget_rows(run_folder(folder, run))
     return Result(now, [], error, bool(checkpoint.in_doubt()))
+
+
+def _prove(checkpoint: Checkpoint, folder: Path, run: str) -> None:
+    """Raise DoesNotAddUp where the numbers of a run contradict each other or its plan."""
+    totals(checkpoint, run)
+    audit(checkpoint, run, run_folder(folder, run))
 
 
 def _conclude(checkpoint: Checkpoint, run: str, error: LoaderError | None, *, resent: set[str], began: float) -> None:
