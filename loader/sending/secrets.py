@@ -53,8 +53,9 @@ def _character(character: str) -> str:
     """One character of a secret in all the ways in which it can be written."""
     code = ord(character)
     named = [_HTML[character]] if character in _HTML else []
-    ways = [character, f"%{code:02x}", f"\\u{code:04x}", f"\\x{code:02x}", f"\\{character}", *named]
-    return f"(?:{'|'.join(map(re.escape, ways))}|&#0*{code};|&#x0*{code:x};)"
+    ways = [character, f"%{code:02x}", f"u{code:04x}", f"x{code:02x}", *named]
+    # Backslashes double each time that a text is quoted.
+    return rf"\\*(?:{'|'.join(map(re.escape, ways))}|&#0*{code};|&#x0*{code:x};)"
 
 
 def _beginning(characters: list[str]) -> str:
