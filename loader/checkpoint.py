@@ -40,7 +40,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -149,7 +148,13 @@ class Checkpoint:
     def find(cls, folder: Path) -> Checkpoint | None:
         """The checkpoint in `folder` for reading, or None where there is none. Raises StateError."""
         path = folder / "checkpoint.db"
-        return cls._connect(path) if path.exists() else None
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StateError(f"{path} cannot be read: {error.strerror}. Check its owner and permissions") from None
+        return cls._connect(path)
 
     @classmethod
     def open(cls, folder: Path, mapping: str) -> Checkpoint:
@@ -162,9 +167,10 @@ class Checkpoint:
         try:
             for rest in folder.glob("checkpoint.unfinished*"):
                 rest.unlink()
-            os.close(os.open(unfinished, os.O_CREAT | os.O_RDWR, 0o600))
-            engine = sa.create_engine(f"sqlite:///{unfinished}")
+            engine = sa.create_engine(_url(unfinished))
             with translated(unfinished, "written"), engine.begin() as connection:
+                # Otherwise Python's driver commits each table by itself.
+                connection.exec_driver_sql("BEGIN")
                 _metadata.create_all(connection)
                 connection.execute(sa.insert(meta).values(version=VERSION, mapping=mapping))
             engine.dispose()
@@ -175,14 +181,17 @@ class Checkpoint:
 
     @classmethod
     def _connect(cls, path: Path) -> Checkpoint:
-        engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False})
+        engine = sa.create_engine(_url(path), connect_args={"timeout": 30, "check_same_thread": False})
         sa.event.listen(engine, "connect", _configure)
         checkpoint = cls(path, engine)
         with checkpoint.reading() as connection:
             damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            if path.stat().st_size % connection.exec_driver_sql("PRAGMA page_size").scalar_one():
+                # Zeros would stand in for what is missing of the last page.
+                damage = "it was cut"
             version = connection.scalar(sa.select(meta.c.version))
         if damage != "ok":
-            raise StateError(f"{path} is damaged ({damage}). {_RECOVERY}")
+            raise StateError(f"{path} is damaged ({str(damage).splitlines()[-1]}). {_RECOVERY}")
         if version != VERSION:
             raise StateError(
                 f"{path} was written by another version of the loader (checkpoint version {version}, this one knows "
@@ -292,6 +301,20 @@ class Checkpoint:
             if len(page) < PAGE:
                 return
             behind = page[-1]["start"] + page[-1]["events"]
+
+    def chunk_numbers(self, run: str, destination: str) -> Iterator[tuple[int, ...]]:
+        """Part, number, start, events and refused events of each chunk of a destination, in the order of the plan."""
+        c = chunks.c
+        query = sa.select(c.part, c.number, c.start, c.events, c.refused).order_by(c.start)
+        query = query.where(c.run == run, c.destination == destination).execution_options(yield_per=PAGE)
+        with self.reading() as connection:
+            yield from map(tuple, connection.execute(query))
+
+    def ids_taken(self, run: str, destination: str) -> int:
+        """How many ids the events of a run have taken for a destination."""
+        query = sa.select(sa.func.count()).where(ids.c.run == run, ids.c.destination == destination)
+        with self.reading() as connection:
+            return int(connection.scalar(query) or 0)
 
     def pending_requests(self, run: str, destination: str) -> int:
         """Chunks of a destination that are still to be sent."""
@@ -464,6 +487,11 @@ _RECOVERY = (
     "Restore it from a backup, or move the state folder away to start anew: then what was delivered before is not "
     "known any more and would be sent again"
 )
+
+
+def _url(path: Path) -> sa.URL:
+    # Not as text, where a `?` in the name of a folder would end the path.
+    return sa.URL.create("sqlite", database=str(path))
 
 
 def _configure(connection: Any, _record: object) -> None:

@@ -11,9 +11,10 @@
     ├── Refused             exit 6  the provider refused the credentials or the route
     ├── StateError          exit 2  the state folder or the checkpoint cannot be used
     │   └── StateHeld       exit 8  another process holds this mapping's state
+    ├── DoesNotAddUp        exit 1  the numbers of a run contradict each other
     └── Interrupted         exit 130 or 143  SIGINT or SIGTERM; the state is saved
 
-Anything else that escapes is a bug: exit 1 and a traceback.
+Anything else that escapes is a bug: exit 1, too, and a traceback.
 """
 
 from __future__ import annotations
@@ -107,6 +108,18 @@ class StateHeld(StateError):
     """Another process holds this mapping's state."""
 
     exit_code = Exit.HELD
+
+
+class DoesNotAddUp(LoaderError):
+    """The numbers of a run contradict each other: never a result."""
+
+    exit_code = Exit.BUG
+
+    def __init__(self, numbers: str) -> None:
+        super().__init__(
+            f"{numbers}. The state is damaged or the loader has a bug: restore the state folder from a backup, "
+            "and report these numbers"
+        )
 
 
 class Interrupted(LoaderError):

@@ -81,6 +81,9 @@ def initialize(
     `output`: where the mapping will stand; its paths are relative to that. Raises UsageError and SourceError.
     """
     secret, key = None, None
+    if re.match(r"[a-z]{2}\w*(\+\w+)?:(?!//)", source) and not Path(source).exists():
+        # What was meant as a URL may hold a password.
+        raise UsageError("the source is no file, and no URL either: that has :// behind its first word")
     folder = output.absolute().parent
     if _type(source) == "sqlite" and "://" not in source:
         source = f"sqlite:///{source}"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from loader.checkpoint import FINISHED, Checkpoint, Row, left_to_retry
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
 from loader.mapping import Bound, Destination, Kept, Mapped, Mapping, StandIns, bind, read
-from loader.plan import MaxRejected, Planner, forget_rows, keep_files, open_part, read_ahead, restage
+from loader.plan import MaxRejected, Planner, audit, forget_rows, keep_files, open_part, read_ahead, restage
 from loader.report.totals import RunTotals, totals
 from loader.report.words import plural
 from loader.sending import Progress, Target, deliver_run
@@ -160,6 +160,7 @@ def _finish_unfinished(
     while (unfinished := checkpoint.unfinished()) is not None:
         if unfinished["run"] not in new:
             options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
+        _prove(checkpoint, folder, unfinished["run"])
         resumed = _deliver(mapping, checkpoint, folder, unfinished, options)
         if resumed.error is not None or resumed.run.status not in FINISHED:
             return before, replace(resumed, before=before)
@@ -191,7 +192,7 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
     if source.inputs and not new.inputs:
         return None
 
-    run = _new_name()
+    run = _new_name(checkpoint)
     try:
         with closing(source), checkpoint.writing() as transaction:
             bound = bind(mapping, source.columns)
@@ -235,9 +236,18 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
     return checkpoint.run(run)
 
 
-def _new_name() -> str:
-    # Names sort by time, so that the newest run is known; two may begin in one second.
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:19] + f"-{secrets.token_hex(3)}"
+_NAMED = "%Y%m%dT%H%M%S.%f"
+
+
+def _new_name(checkpoint: Checkpoint) -> str:
+    # Names sort by time, so that the newest run is known; two may begin in one second. The newest run tells where the
+    # cursor stands: it must have the last name although the clock was set back.
+    now = datetime.now(UTC)
+    runs = checkpoint.all_runs()
+    if runs:
+        newest = datetime.strptime(runs[-1]["run"].partition("-")[0], _NAMED).replace(tzinfo=UTC)
+        now = max(now, newest + timedelta(milliseconds=1))
+    return f"{now:{_NAMED}}"[:19] + f"-{secrets.token_hex(3)}"
 
 
 def _plan_again(mapping: Mapping, checkpoint: Checkpoint, folder: Path, again: Again, watch: Watch) -> list[str]:
@@ -269,7 +279,7 @@ def _plan_again(mapping: Mapping, checkpoint: Checkpoint, folder: Path, again: A
     try:
         with checkpoint.writing() as transaction:
             for earlier, planned, to in wanted:
-                runs.append(_new_name())
+                runs.append(_new_name(checkpoint))
                 old_parts = partial(open_part, run_folder(folder, earlier["run"]))
                 restage(runs[-1], earlier, planned, to, events, old_parts, run_folder(folder, runs[-1]), transaction)
     except BaseException:
@@ -334,6 +344,7 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
     try:
         # After a second signal, or where a receipt could not be written.
         checkpoint.doubt_what_was_in_flight(run)
+        _prove(checkpoint, folder, run)
         _conclude(checkpoint, run, error, resent={t.name for t in targets if t.in_doubt == "resend"}, began=began)
     except StateError:
         if error is None:
@@ -342,6 +353,12 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
     if now.status == "done" and not now.rejected:
         forget_rows(run_folder(folder, run))
     return Result(now, [], error, bool(checkpoint.in_doubt()))
+
+
+def _prove(checkpoint: Checkpoint, folder: Path, run: str) -> None:
+    """Raise DoesNotAddUp where the numbers of a run contradict each other or its plan."""
+    totals(checkpoint, run)
+    audit(checkpoint, run, run_folder(folder, run))
 
 
 def _conclude(checkpoint: Checkpoint, run: str, error: LoaderError | None, *, resent: set[str], began: float) -> None:

@@ -26,16 +26,28 @@ def state_folder(mapping: Path, chosen: Path | None) -> Path:
 
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[Path]:
-    """Create `folder` (readable by its owner alone) and hold it. Raises StateHeld, naming the holder, or StateError."""
+    """Create `folder` and hold it; what is written meanwhile is readable by its owner alone.
+
+    Raises StateHeld, naming the holder, or StateError.
+    """
+    umask = os.umask(0o077)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / "runs").mkdir(exist_ok=True, mode=0o700)
+        with _held(folder):
+            yield folder
+    finally:
+        os.umask(umask)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    try:
+        (folder / "runs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StateError(
             f"the state folder {folder} cannot be made: {error.strerror}. Choose another with --state or LOADER_STATE"
         ) from None
     # The kernel gives the lock back when the process ends, however it ends; the note beside it only says who it was.
-    lock, note = FileLock(folder / "lock", mode=0o600), folder / "holder.json"
+    lock, note = FileLock(folder / "lock"), folder / "holder.json"
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -48,7 +60,7 @@ def hold(folder: Path) -> Iterator[Path]:
             note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
         except OSError as error:
             raise StateError(f"the state folder {folder} cannot be written: {error.strerror}") from None
-        yield folder
+        yield
     finally:
         note.unlink(missing_ok=True)
         lock.release()

@@ -12,15 +12,19 @@ import click
 from loader.checkpoint import Checkpoint
 from loader.cli.options import exits, json_option, mapping_argument, state_option
 from loader.cli.output import show, show_json
+from loader.errors import DoesNotAddUp
+from loader.plan import audit
 from loader.report.status import History, status
 from loader.report.summary import next_step
-from loader.report.totals import DoesNotAddUp, RunTotals, totals
-from loader.state import holder, state_folder
+from loader.report.totals import RunTotals, totals
+from loader.state import holder, run_folder, state_folder
 
 _TRIES = 50
 
 
-@click.command("status", epilog=exits("0  shown", "2  the state cannot be read"))
+@click.command(
+    "status", epilog=exits("0  shown", "1  the numbers of a run contradict each other", "2  the state cannot be read")
+)
 @mapping_argument(required=False)
 @state_option
 @json_option
@@ -65,14 +69,20 @@ def _history(folder: Path, name: str, *, shown: bool = False) -> History:
     if checkpoint is None:
         return History(name, (), holder=holder(folder))
     runs = [row["run"] for row in checkpoint.all_runs()]
+    held = holder(folder)
     history = History(
         name,
         tuple(totals_now(checkpoint, run) for run in runs),
         checkpoint.cursor(),
         {run: list(dict.fromkeys((file["path"], file["rows"]) for file in checkpoint.files_of(run))) for run in runs},
-        holder(folder),
+        held,
         str(folder) if shown else None,
     )
+    if held is None:
+        # Of many runs, those that matter to what happens next.
+        for run in history.runs:
+            if run.run is not None and (run.pending or run.in_doubt or run is history.runs[-1]):
+                audit(checkpoint, run.run, run_folder(folder, run.run))
     checkpoint.close()
     return history
 

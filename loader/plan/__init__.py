@@ -1,5 +1,6 @@
 """The plan: events checked against the provider's limits, cut into chunks and staged on disk, before any is sent."""
 
+from loader.plan.audit import audit
 from loader.plan.background import read_ahead
 from loader.plan.budget import MaxRejected
 from loader.plan.chunking import Room, chunk_ends
@@ -25,6 +26,7 @@ __all__ = [
     "RowWriter",
     "Staged",
     "Stager",
+    "audit",
     "by_user",
     "chunk_ends",
     "encode",

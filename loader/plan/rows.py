@@ -44,7 +44,7 @@ class RowWriter(Numbered):
     @staticmethod
     def _write(frames: list[pl.DataFrame], path: Path) -> None:
         with writing_to(path):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.parent.mkdir(parents=True, exist_ok=True)
             pl.concat(frames, how="vertical_relaxed").write_ipc(path.with_suffix(".arrow"), compression="uncompressed")
 
     def add(self, rows: pl.DataFrame) -> None:
@@ -66,7 +66,7 @@ def keep_files(run_folder: Path, how: dict[str, Any], files: Sequence[File]) -> 
     """Keep a second name for each file of the source, and `how` to read them, as JSON. Raises StateError."""
     folder = run_folder / ROWS
     with writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / _HOW).write_text(json.dumps(how), encoding="utf-8")
     for file in files:
         with contextlib.suppress(OSError):

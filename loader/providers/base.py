@@ -7,6 +7,7 @@ texts of a chunk and what makes a request of them, and reads the answer into a `
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ def _secret_header_safe(value: SecretStr) -> SecretStr:
 
 
 def _address(value: str) -> str:
-    """A `base_url` to which a request can be made at all: with a host and a port that may exist."""
+    """A `base_url` to which a request can be made at all, and to which keys may be sent."""
     try:
         parts = urlsplit(value)
         if not parts.hostname or parts.port == 0:
@@ -48,7 +49,19 @@ def _address(value: str) -> str:
         parts.hostname.encode("idna")
     except ValueError:
         raise ValueError("expected an address such as https://api.example.com or http://localhost:8080") from None
+    if "@" in parts.netloc or "?" in value or "#" in value:
+        raise ValueError("expected an address without a user, `?` and `#`; keys have settings of their own")
+    if parts.scheme == "http" and not _near(parts.hostname):
+        raise ValueError("expected https: keys would travel in the clear")
     return value
+
+
+def _near(host: str) -> bool:
+    """Whether `host` is this machine or one of the same network: no name of the public kind, no public address."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".localhost", ".local", ".internal"))
 
 
 # A credential: never shown, never stored, and not able to smuggle a second header.
@@ -347,11 +360,29 @@ def excerpt(body: bytes) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 
+def plain(value: object, depth: int = 4) -> str:
+    """The words of a JSON value, without what is nested deeper than `depth`."""
+    if isinstance(value, (list, dict)) and not depth:
+        return "…"
+    if isinstance(value, list):
+        return "; ".join(plain(one, depth - 1) for one in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {plain(one, depth - 1)}" for key, one in value.items())
+    return str(value)
+
+
+# Seconds; who asks for more asks for ever.
+LONGEST = 1e9
+
+
 def retry_after(answer: Answer) -> float | None:
-    """Seconds of a `Retry-After` header (RFC 9110 10.2.3: seconds or an HTTP date), or None."""
+    """Seconds of a `Retry-After` header (RFC 9110 10.2.3: seconds or an HTTP date), or None.
+
+    Fractions of a second are no part of it, but some servers send them.
+    """
     value = answer.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return float(value)
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+        return min(float(value), LONGEST)
     when, now = http_date(value), http_date(answer.headers.get("date", ""))
     return None if when is None else max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 
@@ -360,7 +391,7 @@ def http_date(value: str) -> datetime | None:
     """An HTTP date (always GMT, RFC 9110 5.6.7), or None."""
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
@@ -376,8 +407,7 @@ def common_failure(answer: Answer, documented: bool) -> Receipt:
     if status in (500, 503) and documented:
         return Receipt(Outcome.NOT_TAKEN, wait=retry_after(answer), message=said)
     if 300 <= status < 400:
-        # The rest of the address may hold a key.
-        where = urlsplit(answer.headers.get("location", "")).hostname or "another path"
+        where = _host(answer.headers.get("location", "")) or "another path"
         return Receipt(
             Outcome.STOPPED, message=f"HTTP {status}: redirected to {where}; keys are not sent to another address"
         )
@@ -386,3 +416,11 @@ def common_failure(answer: Answer, documented: bool) -> Receipt:
     if 400 <= status < 500 and status not in (408, 425, 499):
         return Receipt(Outcome.REFUSED, message=said)
     return Receipt(Outcome.IN_DOUBT, message=said)
+
+
+def _host(address: str) -> str | None:
+    """The host of an address, whose rest may hold a key; None where it has none."""
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None

@@ -60,6 +60,8 @@ TAG = 64
 USER = 1024
 NAME = 30
 DAY = 24 * 3600
+# Numbers of the errors that say that nothing was taken, by status (TRACK, Responses).
+_TROUBLE = {500: 1, 503: 2}
 
 LIMITS = (
     Limit("events per call", EVENTS_PER_CALL, "events", TRACK, READ),
@@ -206,7 +208,9 @@ class _TrackEvents(Route):
         said = parse_json(answer.body)
         if answer.status == 201 and isinstance(said, dict) and isinstance(said.get("token"), str) and said["token"]:
             return Receipt(Outcome.TAKEN, token=said["token"])
-        return common_failure(answer, documented=isinstance(said, dict))
+        # A gateway's own JSON has not the number of the error, whose key the page does not tell.
+        code = said.get("code", said.get("error_code")) if isinstance(said, dict) else None
+        return common_failure(answer, documented=code == _TROUBLE.get(answer.status))
 
 
 class Bulk(_TrackEvents):

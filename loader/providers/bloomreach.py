@@ -49,6 +49,7 @@ from loader.providers.base import (
     excerpt,
     over,
     parse_json,
+    plain,
 )
 from loader.rejection import ROW
 
@@ -344,15 +345,7 @@ def _size(message: pl.Expr) -> Check:
 def _words(result: Mapping[str, object]) -> str:
     """The errors of an answer: text, list or object, or `error` or `message` (BATCH_COMMANDS, ADD_EVENT, ERRORS)."""
     errors = result.get("errors") or result.get("error") or result.get("message")
-    return excerpt(_plain(errors).encode()) if errors else "refused without a reason"
-
-
-def _plain(errors: object) -> str:
-    if isinstance(errors, list):
-        return "; ".join(map(_plain, errors))
-    if isinstance(errors, dict):
-        return "; ".join(f"{key}: {_plain(value)}" for key, value in errors.items())
-    return str(errors)
+    return excerpt(plain(errors).encode()) if errors else "refused without a reason"
 
 
 BLOOMREACH = Provider(

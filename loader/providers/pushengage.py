@@ -36,6 +36,7 @@ from loader.providers.base import (
     four_digit_years,
     over,
     parse_json,
+    plain,
 )
 
 TRACK = "https://www.pushengage.com/api/rest-api/events/track-event"
@@ -172,13 +173,13 @@ def _error(error: Mapping[str, object]) -> tuple[int | None, str]:
     """The number of an error (0: none) and its words, with the path of each detail."""
     code, details = error.get("code", error.get("error_code")), error.get("details")
     told = [_detail(one) for one in details if isinstance(one, dict)] if isinstance(details, list) else []
-    words = "; ".join([str(error.get("message") or error.get("error_message") or "failed"), *told])
-    return (code if type(code) is int else None), f"code {code}: {excerpt(words.encode())}"
+    words = "; ".join([plain(error.get("message") or error.get("error_message") or "failed"), *told])
+    return (code if type(code) is int else None), f"code {plain(code)}: {excerpt(words.encode())}"
 
 
 def _detail(detail: Mapping[str, object]) -> str:
-    path, words = detail.get("path"), str(detail.get("message") or "invalid")
-    where = ".".join(map(str, path)) if isinstance(path, list) else ""
+    path, words = detail.get("path"), plain(detail.get("message") or "invalid")
+    where = ".".join(map(plain, path)) if isinstance(path, list) else ""
     return f"{where}: {words}" if where else words
 
 

@@ -6,10 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from loader.checkpoint import Checkpoint
-
-
-class DoesNotAddUp(Exception):
-    """The numbers of a run contradict each other: a bug, and never a result."""
+from loader.errors import DoesNotAddUp
 
 
 @dataclass(frozen=True)

@@ -222,16 +222,16 @@ class Delivery:
             piece.body = target.route.envelope.bodies(piece.events).item(0, "body")
         request = target.route.request(target.settings, piece.body, piece.user)
         try:
-            answer = await self._client.send(request)
+            receipt = target.route.read(await self._client.send(request), piece.rows)
         except NothingSent as error:
-            return Receipt(Outcome.NOT_TAKEN, message=str(error))
+            receipt = Receipt(Outcome.NOT_TAKEN, message=str(error))
         except NoAnswer as error:
-            return Receipt(Outcome.IN_DOUBT, message=str(error))
-        receipt = target.route.read(answer, piece.rows)
+            receipt = Receipt(Outcome.IN_DOUBT, message=str(error))
         # Some servers repeat the request's path or headers in an error; keys must not reach the checkpoint that way.
         hidden = sent_forms(self._secrets, request.headers)
         refused = {at: without(words, hidden) for at, words in receipt.refused.items()}
-        return replace(receipt, message=without(receipt.message, hidden), refused=refused)
+        token = None if receipt.token is None else without(receipt.token, hidden)
+        return replace(receipt, token=token, message=without(receipt.message, hidden), refused=refused)
 
     def _drop_too_old(self, piece: Piece) -> list[Change]:
         """Reject the events that have left the provider's window since the plan was made."""
@@ -288,8 +288,8 @@ class Delivery:
         failing = self._pacer.failing
         if failing + wait > target.settings.give_up_after:
             raise Unreachable(
-                f"{target.name}: {target.provider.title} took nothing for {failing:.0f} s"
-                f" (give_up_after {target.settings.give_up_after:g} s): {receipt.message}"
+                f"{target.name}: {target.provider.title} took nothing for {failing:.0f} s, and the next try would be in"
+                f" {wait:.0f} s (give_up_after {target.settings.give_up_after:g} s): {receipt.message}"
             )
 
     async def _in_doubt(self, piece: Piece, receipt: Receipt) -> bool:

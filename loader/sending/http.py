@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import zlib
 from functools import partial
 from types import TracebackType
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -18,28 +20,24 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from loader.providers.base import Answer, Request
+from loader.providers.base import Answer, Request, excerpt
 from loader.sending.client import NoAnswer, NothingSent
 
 # Nothing of the request can have been read by the other side.
 _NOTHING_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
+    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout),
+    *(httpx.ProxyError, httpx.UnsupportedProtocol),
 )
-# The same, of aiohttp. `httpx_aiohttp` calls any lost connection a ConnectTimeout, even when the request had left.
-_NOTHING_SENT_BELOW = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 CONNECT_SECONDS = 10.0
 # Shorter than the idle time after which servers close connections, so that a request rarely meets a closing one.
 IDLE_SECONDS = 4.0
-_HEADERS = {"User-Agent": "event-batch-loader", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
+# Far more than any provider says about one chunk; what goes on beyond it is no answer.
+MOST_BYTES = 10_000_000
+_HEADERS = {"User-Agent": "event-batch-loader", "Accept": "*/*", "Accept-Encoding": "gzip"}
 
 
 class HttpClient:
-    """HTTP with one pool of connections for one destination. Redirects are answers, not followed."""
+    """HTTP with one pool of connections for one destination. Redirects are answers, cookies are nothing."""
 
     def __init__(self, address: str, connections: int, timeout: float) -> None:
         """`address`: the destination's base URL. `timeout`: seconds for one answer."""
@@ -51,37 +49,87 @@ class HttpClient:
         )
         # Making a context for TLS takes longer than ten requests.
         secure = urlsplit(address).scheme == "https"
-        own = _proxied(address) or os.environ.get("LOADER_TRANSPORT") == "httpx"
-        transport = None if own else AiohttpTransport(verify=False, client=partial(_session, limits, secure))
-        self._client = httpx.AsyncClient(transport=transport, verify=secure, limits=limits, follow_redirects=False)
+        proxy = _proxy(address)
+        # Not httpx's own client: that reads what an answer says of cookies and redirects, and fails where it cannot.
+        self._transport: httpx.AsyncBaseTransport
+        if proxy is not None or os.environ.get("LOADER_TRANSPORT") == "httpx":
+            self._transport = httpx.AsyncHTTPTransport(verify=secure, limits=limits, proxy=proxy)
+        else:
+            self._transport = AiohttpTransport(verify=False, client=partial(_session, limits, secure))
 
     async def __aenter__(self) -> HttpClient:
+        await self._transport.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        await self._transport.__aexit__(kind, error, trace)
 
     async def send(self, request: Request) -> Answer:
         """See `Client`."""
+        headers = {**_HEADERS, **request.headers}
+        try:
+            leaving = httpx.Request(
+                request.method, request.url, headers=headers, content=request.body, extensions=self._extensions
+            )
+        except httpx.InvalidURL as error:
+            raise NothingSent(_words(error)) from None
         try:
             # A server that drips bytes would go on for ever, as only each read is bounded.
             async with asyncio.timeout(self._timeout + CONNECT_SECONDS):
-                response = await self._client.send(
-                    httpx.Request(
-                        request.method,
-                        request.url,
-                        headers={**_HEADERS, **request.headers},
-                        content=request.body,
-                        extensions=self._extensions,
-                    )
-                )
-        except (httpx.TransportError, httpx.InvalidURL, httpx.DecodingError, aiohttp.ClientError, OSError) as error:
+                response = await self._transport.handle_async_request(leaving)
+                body = await _body(response)
+        # ValueError: an answer with bytes that are no text where text belongs.
+        except (httpx.TransportError, aiohttp.ClientError, OSError, ValueError) as error:
             cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
             nothing_sent = _NOTHING_SENT if cause is error else _NOTHING_SENT_BELOW
             raise (NothingSent if isinstance(cause, nothing_sent) else NoAnswer)(_words(cause)) from None
-        return Answer(response.status_code, dict(response.headers), response.content)
+        return Answer(response.status_code, dict(response.headers), body)
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """The whole body, decompressed. Raises NoAnswer where it is too long or not in the encoding that it claims."""
+    body = bytearray()
+    try:
+        async for piece in response.aiter_raw():
+            body += piece
+            if len(body) > MOST_BYTES:
+                raise NoAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
+    finally:
+        await response.aclose()
+    if response.headers.get("content-encoding", "").lower() not in ("gzip", "x-gzip"):
+        return bytes(body)
+    # Not left to httpx, which has no bound: a few kilobytes can hold gigabytes.
+    gzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        plain = gzip.decompress(body, MOST_BYTES)
+    except zlib.error:
+        raise NoAnswer("the answer is not in the encoding that it claims") from None
+    if not gzip.eof:
+        raise NoAnswer(f"the answer is cut short, or longer than {MOST_BYTES:,} bytes")
+    return plain
+
+
+class _UnaskedError(aiohttp.ClientConnectionError):
+    """A connection holds an answer before anything was asked."""
+
+
+class _AiohttpRequest(aiohttp.ClientRequest):
+    """A request that does not take for its answer what came before it left."""
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        if conn.protocol.should_close:
+            conn.close()
+            raise _UnaskedError("the connection held an answer to nothing")
+        return await super().send(conn)
+
+
+# As `_NOTHING_SENT`. `httpx_aiohttp` calls any lost connection a ConnectTimeout, even when the request had left.
+_NOTHING_SENT_BELOW = (
+    *(aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL),
+    _UnaskedError,
+)
 
 
 def _session(limits: httpx.Limits, secure: bool) -> aiohttp.ClientSession:
@@ -91,14 +139,19 @@ def _session(limits: httpx.Limits, secure: bool) -> aiohttp.ClientSession:
         keepalive_timeout=limits.keepalive_expiry,
         ssl=httpx.create_ssl_context() if secure else True,
     )
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), request_class=_AiohttpRequest
+    )
 
 
-def _proxied(address: str) -> bool:
-    """Whether the environment names a proxy for `address`."""
+def _proxy(address: str) -> str | None:
+    """The proxy that the environment names for `address`, or None."""
     parts = urlsplit(address)
     proxies = getproxies()
-    return (parts.scheme in proxies or "all" in proxies) and not proxy_bypass(parts.hostname or "")
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 _KNOWN: dict[type[BaseException], str] = {
@@ -111,13 +164,16 @@ _KNOWN: dict[type[BaseException], str] = {
     httpx.ReadError: "the connection broke while the answer was awaited",
     httpx.RemoteProtocolError: "the connection broke while the answer was awaited",
     aiohttp.ClientConnectorError: "no connection",
+    _UnaskedError: "nothing was sent",
     aiohttp.ClientConnectionError: "the connection broke while the answer was awaited",
     aiohttp.ClientPayloadError: "the connection broke while the answer was awaited",
     TimeoutError: "no complete answer in time",
+    ValueError: "the answer cannot be read",
 }
 
 
 def _words(error: BaseException) -> str:
     said = next((words for kind, words in _KNOWN.items() if isinstance(error, kind)), type(error).__name__)
-    detail = str(error).split("://")[0] if "://" in str(error) else str(error)
+    # It may quote the answer, whatever bytes that has.
+    detail = excerpt(str(error).split("://")[0].encode(errors="backslashreplace"))
     return f"{said} ({detail})" if detail else said

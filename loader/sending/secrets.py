@@ -2,27 +2,65 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import quote
+from functools import lru_cache
 
 # Characters of a key that may be shown where an answer was cut inside it: too few to be of use.
 LONGEST_HINT = 4
+# Where an answer was cut further inside a key than this, all that follows is hidden.
+_LONGEST_CUT = 64
+# The Base64 text of less than this is found in any text.
+_SHORTEST_BASE64 = 8
+_HTML = {'"': "&quot;", "&": "&amp;", "'": "&apos;", "<": "&lt;", ">": "&gt;"}
+# What is left of a character that was cut.
+_CUT = r"(?:%\w?|\\(?:u\w{0,3}|x\w?)?|&#?\w{0,5})?$"
 
 
 def sent_forms(secrets: Iterable[str], headers: Mapping[str, str]) -> list[str]:
-    """`secrets` in all the forms in which they leave (as they are, in a path, in `headers`), the longest first."""
-    known = set(secrets)
-    in_paths = {quote(secret, safe="") for secret in known}
-    in_headers = {value.split()[-1] for name, value in headers.items() if name.lower().endswith("authorization")}
-    return sorted(known | in_paths | in_headers, key=len, reverse=True)
+    """`secrets` as they are, in Base64 (inside longer texts, too) and as they stand in `headers`; the longest first."""
+    forms = set(secrets)
+    forms |= {text for secret in forms if len(secret) >= _SHORTEST_BASE64 for text in _base64(secret)}
+    forms |= {value.split()[-1] for name, value in headers.items() if name.lower().endswith("authorization")}
+    return sorted(forms, key=lambda form: (-len(form), form))
 
 
 def without(words: str, secrets: Sequence[str]) -> str:
-    """`words` without `secrets`, and without the beginning of one at their end, for long answers are cut."""
-    for secret in secrets:
-        words = words.replace(secret, "***")
-    for secret in secrets:
-        for length in range(len(secret) - 1, LONGEST_HINT, -1):
-            if words.endswith(secret[:length]):
-                return f"{words[:-length]}***"
-    return words
+    """`words` without `secrets`, however URLs, JSON or HTML write them, and without the beginning of one at their end,
+    for long answers are cut."""
+    return _pattern(tuple(secrets)).sub("***", words)
+
+
+def _base64(secret: str) -> Iterable[str]:
+    """What of the Base64 text of anything with `secret` in it does not depend on what stands around it."""
+    for before in range(3):
+        known = base64.b64encode(b"\0" * before + secret.encode()).decode().rstrip("=")
+        # The characters that the neighbours share.
+        inner = known[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
+        yield from (inner, inner.replace("+", "-").replace("/", "_"))
+
+
+@lru_cache
+def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
+    written = [[_character(character) for character in secret] for secret in secrets if secret]
+    whole = ["".join(characters) for characters in written]
+    cut = [_beginning(characters) for characters in written if len(characters) > LONGEST_HINT + 1]
+    return re.compile("|".join([*whole, *cut]) or r"(?!)", re.IGNORECASE)
+
+
+def _character(character: str) -> str:
+    """One character of a secret in all the ways in which it can be written."""
+    code = ord(character)
+    named = [_HTML[character]] if character in _HTML else []
+    ways = [character, f"%{code:02x}", f"u{code:04x}", f"x{code:02x}", *named]
+    # Backslashes double each time that a text is quoted.
+    return rf"\\*(?:{'|'.join(map(re.escape, ways))}|&#0*{code};|&#x0*{code:x};)"
+
+
+def _beginning(characters: list[str]) -> str:
+    """The beginning of a secret at the end of a text."""
+    rest = r"\S*" if len(characters) > _LONGEST_CUT else ""
+    for character in reversed(characters[LONGEST_HINT + 1 : _LONGEST_CUT]):
+        rest = f"(?:{character}{rest})?"
+    return "".join(characters[: LONGEST_HINT + 1]) + rest + _CUT

@@ -246,7 +246,11 @@ class Sqlite(Database):
         # SQLite would create it.
         if not file or file == ":memory:":
             raise SourceError("the SQLite URL names no file; write sqlite:///path/to/file.db")
-        if not file.startswith("file:") and not Path(file).is_file():
+        if file.startswith("file:") and url.query.get("uri") == "true":
+            url = url.update_query_dict({"mode": url.query.get("mode", "rw")})
+            if url.query["mode"] not in ("ro", "rw"):
+                raise SourceError(f"{file}: `mode` is ro or rw; a source is a file that is there")
+        elif not Path(file).is_file():
             raise SourceError(f"{file}: there is no such file")
         return url.set(drivername="sqlite"), {}
 

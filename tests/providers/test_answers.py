@@ -60,6 +60,9 @@ def result(row: int, success: bool = True, **more: Any) -> dict[str, Any]:
         (BATCH, answer(500, {"code": 1}), Outcome.NOT_TAKEN),
         (BATCH, answer(503, {"code": 2}), Outcome.NOT_TAKEN),
         (BATCH, answer(500, HTML), Outcome.IN_DOUBT),
+        (BATCH, answer(500, {"error_code": 1}), Outcome.NOT_TAKEN),
+        (BATCH, answer(500, {"message": "Internal server error"}), Outcome.IN_DOUBT),
+        (BATCH, answer(503, {"code": 1}), Outcome.IN_DOUBT),
         (BATCH, answer(502, HTML), Outcome.IN_DOUBT),
         (BATCH, answer(504, HTML), Outcome.IN_DOUBT),
         (BATCH, answer(408, b""), Outcome.IN_DOUBT),
@@ -165,6 +168,16 @@ def test_a_pushengage_refusal_tells_where(details: Any, words: str) -> None:
     assert receipt.message == f"HTTP 400: code 1003: Invalid data; {words}"
 
 
+@pytest.mark.parametrize("key", ["errors", "error", "message", "details", "code"])
+@pytest.mark.parametrize("route", [BATCH, APPIZER, BLOOMREACH, BLOOMREACH_ONE, PUSHENGAGE])
+@pytest.mark.parametrize("status", [200, 201, 400, 401, 429, 500])
+def test_an_answer_that_is_nested_deeply_is_read(route: Route, key: str, status: int) -> None:
+    deep = "[" * 1000 + "]" * 1000
+    body = '{"success": false, "%s": %s, "error": {"code": 7, "%s": %s, "details": [{"path": %s}]}}'
+    receipt = route.read(answer(status, (body % (key, deep, key, deep, deep)).encode()), ROWS)
+    assert len(receipt.message) < 400
+
+
 def test_batch_keeps_the_token() -> None:
     token = "110e8400-e29b-11d4-b543-446655440000"
     assert BATCH.read(answer(201, {"token": token}), ROWS).token == token
@@ -203,7 +216,18 @@ def test_bloomreach_errors_in_all_their_shapes(failed: dict[str, Any], words: st
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("Sat, 21 Nov 2026 00:00:09 GMT", 9.0), ("soon", None), ("", None)],
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("Sat, 21 Nov 2026 00:00:09 GMT", 9.0),
+        ("Fri, 20 Nov 2026 00:00:09 GMT", 0.0),
+        ("Sat, 21 Nov 99999999999999999999 00:00:00 GMT", None),
+        ("Sat, 21 Nov 2026 00:00:09 +99999999999999", None),
+        ("-1", None),
+        ("1e3", None),
+        ("soon", None),
+        ("", None),
+    ],
 )
 def test_retry_after(header: str, seconds: float | None) -> None:
     headers = {"retry_after": header, "date": "Sat, 21 Nov 2026 00:00:00 GMT"}

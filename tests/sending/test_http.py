@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
-import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tracemalloc
+import zlib
 from pathlib import Path
-from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
 import pytest
@@ -16,9 +14,9 @@ import trustme
 
 from loader.providers.base import Answer, Request
 from loader.sending.client import NoAnswer, NothingSent
-from loader.sending.http import HttpClient
+from loader.sending.http import MOST_BYTES, HttpClient
+from tests.support.wire import Serve, reset, serving
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 BODY = b"x" * 300_000
 HEADERS = {"X-Key": "k", "Content-Type": "application/json"}
 COMPLETE = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\nSet-Cookie: a=b\r\n\r\n{}"
@@ -36,36 +34,6 @@ async def whole_request(reader: asyncio.StreamReader) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
     await reader.readexactly(len(BODY))
     return head
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
-@contextlib.asynccontextmanager
-async def serving(serve: Serve, **options: Any) -> AsyncIterator[int]:
-    """A server; its port. Its connections are closed with it."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await serve(reader, writer)
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.create_task(connection(reader, writer)))
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=1 << 20, **options)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def sent(
@@ -168,6 +136,27 @@ def test_nothing_was_sent(url: str) -> None:
     assert isinstance(error, NothingSent), error
 
 
+def test_bytes_that_are_no_text_are_no_answer_or_one() -> None:
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await whole_request(reader)
+        writer.write(b"HTTP/1.1 201 Cr\xff\r\nX: \xff\r\nSet-Cookie: \xff=\xff\r\nContent-Length: 2\r\n\r\n{}")
+
+    for found in sent(answers, times=2):
+        assert isinstance(found, (Answer, NoAnswer))
+        assert isinstance(found, Answer) or str(found).isascii()
+
+
+def test_an_error_that_quotes_the_answer_is_one_line() -> None:
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await whole_request(reader)
+        writer.write(b"HTTP/1.1 201 OK\r\n" + b"bad header line\xff" * 40 + b"\r\n\r\n")
+
+    [error] = sent(answers)
+    assert isinstance(error, NoAnswer)
+    assert len(str(error).splitlines()) == 1
+    assert len(str(error)) < 300
+
+
 @pytest.mark.parametrize("trusted", [True, False])
 def test_a_certificate_is_checked(trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
@@ -202,10 +191,11 @@ def test_an_answer_is_complete_and_nothing_is_added_to_requests() -> None:
     assert [[name for name in one if name != b"connection"] for one in names] == [known] * 3
 
 
-def test_a_redirect_is_an_answer() -> None:
+@pytest.mark.parametrize("location", [b"http://127.0.0.1:1/", b"nonsense: 0", b"http://[", b"http:/\xffx"])
+def test_a_redirect_is_an_answer(location: bytes) -> None:
     async def elsewhere(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await whole_request(reader)
-        writer.write(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+        writer.write(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n")
 
     [answer] = sent(elsewhere)
     assert isinstance(answer, Answer)
@@ -235,3 +225,67 @@ def test_no_more_connections_than_were_asked_for() -> None:
 
     asyncio.run(all_of_it())
     assert most <= 4
+
+
+def compressed(body: bytes) -> bytes:
+    gzip = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
+    return gzip.compress(body) + gzip.flush()
+
+
+def headed(body: bytes, encoding: str = "gzip") -> bytes:
+    head = f"HTTP/1.1 201 Created\r\nContent-Length: {len(body)}\r\nContent-Encoding: {encoding}\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (headed(compressed(b"{}")), b"{}"),
+        (headed(compressed(b"{}"), "GZIP"), b"{}"),
+        (headed(b"{}", "utf-8"), b"{}"),
+        (headed(b"{}"), None),
+        (headed(compressed(b"{}")[:-3]), None),
+        (headed(compressed(b"0" * (MOST_BYTES + 1))), None),
+        (headed(b""), None),
+    ],
+    ids=["gzip", "upper case", "unknown", "not gzip", "gzip cut short", "too long", "nothing"],
+)
+def test_how_an_answer_is_written(answer: bytes, body: bytes | None) -> None:
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await whole_request(reader)
+        writer.write(answer)
+
+    [found] = sent(answers)
+    assert isinstance(found, NoAnswer) if body is None else isinstance(found, Answer) and found.body == body
+
+
+@pytest.mark.parametrize("bomb", [False, True])
+def test_an_answer_without_end_takes_little_memory(bomb: bool) -> None:
+    written = 0
+    zeros = b"0" * 500_000_000 if bomb else b""
+    packed = headed(compressed(zeros)) if bomb else b""
+    del zeros
+
+    async def goes_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await whole_request(reader)
+        if bomb:
+            writer.write(packed)
+            return
+        writer.write(b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n\r\n")
+        while True:
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+            written += 100_000
+
+    tracemalloc.start()
+    try:
+        [error] = sent(goes_on)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(error, NoAnswer)
+    assert "10,000,000" in str(error)
+    assert most < 5 * MOST_BYTES
+    # What the kernel's buffers hold comes on top.
+    assert written < 3 * MOST_BYTES
