@@ -79,7 +79,7 @@ loader rejects {path} --output load.rejected.csv
                 "reason": "bad_type",
                 "meaning": "the value is not of the type that the mapping asks for",
                 "count": 1,
-                    "retried": 0,
+                "retried": 0,
                 "example": {
                     "row": 4,
                     "field": "properties.number",
