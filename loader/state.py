@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from loader.durable import make_folder
 from loader.errors import StateError, StateHeld
 
 
@@ -28,8 +29,8 @@ def state_folder(mapping: Path, chosen: Path | None) -> Path:
 def hold(folder: Path) -> Iterator[Path]:
     """Create `folder` (readable by its owner alone) and hold it. Raises StateHeld, naming the holder, or StateError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / "runs").mkdir(exist_ok=True, mode=0o700)
+        make_folder(folder)
+        make_folder(folder / "runs")
     except OSError as error:
         raise StateError(
             f"the state folder {folder} cannot be made: {error.strerror}. Choose another with --state or LOADER_STATE"

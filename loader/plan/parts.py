@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
+from loader.durable import make_folder, sync_folder
 from loader.errors import StateError
 from loader.plan.background import Background
 from loader.rejection import SCHEMA
@@ -59,7 +60,7 @@ def write_durably(frame: pl.DataFrame, path: Path) -> None:
     """Write `frame` so that `path` is either complete and on disk, or not there. Raises StateError."""
     unfinished, checksum = path.with_suffix(".unfinished"), path.with_suffix(".sha256")
     with writing_to(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         frame.write_parquet(unfinished, compression="lz4", statistics=False)
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
@@ -69,11 +70,7 @@ def write_durably(frame: pl.DataFrame, path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
 
 
 def open_part(run_folder: Path, destination: str, number: int) -> pl.DataFrame:

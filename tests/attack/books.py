@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -91,11 +93,15 @@ class Books:
 
 
 def read(folder: Path) -> Books | None:
-    """The books of a state folder, or None where no checkpoint was made yet."""
-    path = folder / "checkpoint.db"
-    if not path.exists():
+    """The books of a state folder that nobody holds, or None where no checkpoint was made yet.
+
+    A copy is read: to read is to recover what a killed process left, and that is for the loader to do.
+    """
+    if not (folder / "checkpoint.db").exists():
         return None
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
+    with TemporaryDirectory(prefix="books-") as copy, closing(sqlite3.connect(f"{copy}/checkpoint.db")) as connection:
+        for path in folder.glob("checkpoint.db*"):
+            shutil.copy(path, copy)
         connection.row_factory = sqlite3.Row
         connection.execute("BEGIN")
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"

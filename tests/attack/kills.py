@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -201,8 +202,12 @@ class Round:
 
     def _add_up(self) -> Books | None:
         """The books, which add up, and `loader status` says the same."""
+        if not self._state.exists():
+            return None
         books = read(self._state)
-        told = CliRunner().invoke(main, ["status", self.mapping, "--json"], prog_name="loader")
+        with tempfile.TemporaryDirectory(prefix="status-") as copy:
+            state = shutil.copytree(self.project.folder / ".loader", copy, dirs_exist_ok=True)
+            told = CliRunner().invoke(main, ["status", self.mapping, "--json", "--state", state], prog_name="loader")
         assert told.exit_code == 0, told.output
         if books is None:
             return None
