@@ -1,12 +1,19 @@
-"""`python -m tests.attack kills [--count 500] [--seed 1]`: see README.md here."""
+"""`python -m tests.attack kills|power|load|soak`: see README.md here."""
 
 from __future__ import annotations
 
 import argparse
+import random
+import tempfile
 import time
+from pathlib import Path
 
+from tests.attack import load as attack_load
+from tests.attack import soak as attack_soak
 from tests.attack.dying import POINTS
 from tests.attack.kills import kill
+from tests.attack.power import Outage
+from tests.bench.race import workplace
 from tests.support.routes import WAYS
 from tests.support.sandbox import sandbox
 
@@ -15,7 +22,7 @@ def kills(count: int, seed: int) -> None:
     """Kill over all routes; print what was done."""
     began = time.monotonic()
     with sandbox("--appizer-unlimited") as stand_in:
-        tally = kill(WAYS, seed, count, stand_in, lambda line: print(line, flush=True))
+        tally = kill(WAYS, seed, count, stand_in, _say)
     print(f"{tally.kills.total()} kills in {tally.rounds} rounds, {time.monotonic() - began:.0f} s")
     for point, times in tally.kills.most_common():
         print(f"{times:>5}  {point}")
@@ -26,6 +33,38 @@ def kills(count: int, seed: int) -> None:
         print(f"nobody was killed at: {', '.join(sorted(missed))}")
 
 
+def power(cuts: int, seed: int) -> None:
+    """Let the power fail at so many instants of a load that was killed before."""
+    chance = random.Random(seed)
+    with sandbox() as stand_in, tempfile.TemporaryDirectory(prefix="power-") as folder:
+        outage = Outage(Path(folder), stand_in, rows=240)
+        outage.command("answered", 5, "run")
+        outage.command("never", 0, "run")
+        log = outage.log()
+        for number in range(cuts):
+            outage.fail_at(log, chance.randint(0, len(log)), random.Random(number) if number % 2 else None)
+            print(f"\r{number + 1} of {cuts}", end="", flush=True)
+    print(f" outages among {len(log)} records")
+
+
+def load(rows: int) -> None:
+    """Load many events."""
+    with workplace() as folder:
+        measured = attack_load.load(folder, rows, _say)
+    print(", ".join(f"{name} {value:,.0f}" for name, value in measured.items()))
+
+
+def soak(minutes: float) -> None:
+    """Deliver for a long time."""
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        for name, value in attack_soak.soak(Path(folder), minutes, _say).items():
+            print(f"{name}: {value}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def main() -> None:
     """One of the attacks in its long form."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack", description="Long attacks on the loader.")
@@ -34,6 +73,16 @@ def main() -> None:
     killing.add_argument("--count", type=int, default=500)
     killing.add_argument("--seed", type=int, default=1)
     killing.set_defaults(attack=kills)
+    outage = attacks.add_parser("power", help="let the power fail")
+    outage.add_argument("--cuts", type=int, default=300)
+    outage.add_argument("--seed", type=int, default=1)
+    outage.set_defaults(attack=power)
+    loading = attacks.add_parser("load", help="load many events")
+    loading.add_argument("--rows", type=int, default=10_000_000)
+    loading.set_defaults(attack=load)
+    soaking = attacks.add_parser("soak", help="deliver for a long time, at the providers' rates, with faults")
+    soaking.add_argument("--minutes", type=float, default=20)
+    soaking.set_defaults(attack=soak)
     options = vars(parser.parse_args())
     options.pop("attack")(**options)
 
