@@ -58,12 +58,8 @@ def soak(folder: Path, minutes: float, say: Callable[[str], object], every: floa
     found.totals()
     for name, counts in got.items():
         refused = {r["row"] for r in found.refusals if r["destination"] == name}
-        doubted = {
-            row
-            for c in found.chunks
-            if (c["destination"], c["status"]) == (name, "in_doubt")
-            for row in found.rows_of(c)
-        }
+        left = [c for c in found.chunks if (c["destination"], c["status"]) == (name, "in_doubt")]
+        doubted = {row for chunk in left for row in found.rows_of(chunk)}
         assert expected - counts.keys() <= refused | doubted, f"{name}: lost"
         assert max(counts.values()) == 1, f"{name}: doubled"
         assert not refused & counts.keys() - doubted, f"{name}: refused, but arrived"

@@ -12,12 +12,13 @@ from tests.attack.watched import Growth, Sample, no_growth
 
 
 def test_memory_does_not_grow_with_the_source(tmp_path: Path) -> None:
-    load(tmp_path, 400_000, print)
+    # The first half of so short a load is for the most part Python's own start.
+    load(tmp_path, 400_000, print, most_growth=2)
 
 
 def test_a_delivery_at_the_providers_rates_does_not_grow(tmp_path: Path) -> None:
-    found = soak(tmp_path, 0.1, print, every=0.1)
-    assert found["events"]["bloomreach"]["total"] == 1000
+    found = soak(tmp_path, 0.05, print, every=0.1)
+    assert found["events"]["bloomreach"]["total"] == 500
 
 
 @pytest.mark.parametrize("name", ["megabytes", "open_files", "sockets", "state_files", "journal_megabytes"])
