@@ -49,7 +49,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
-from loader.durable import sync_folder
 from loader.errors import StateError
 
 VERSION = 3
@@ -170,7 +169,6 @@ class Checkpoint:
                 connection.execute(sa.insert(meta).values(version=VERSION, mapping=mapping))
             engine.dispose()
             unfinished.rename(path)
-            sync_folder(folder)
         except OSError as error:
             raise StateError(f"the state folder {folder} cannot be written: {error.strerror}") from None
         return cls._connect(path)

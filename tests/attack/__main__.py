@@ -12,7 +12,7 @@ from tests.attack import load as attack_load
 from tests.attack import soak as attack_soak
 from tests.attack.dying import POINTS
 from tests.attack.kills import kill
-from tests.attack.power import Outage
+from tests.attack.power import STORIES, Outage
 from tests.bench.race import workplace
 from tests.support.routes import WAYS
 from tests.support.sandbox import sandbox
@@ -34,17 +34,16 @@ def kills(count: int, seed: int) -> None:
 
 
 def power(cuts: int, seed: int) -> None:
-    """Let the power fail at so many instants of a load that was killed before."""
+    """Let the power fail at so many instants of each story."""
     chance = random.Random(seed)
-    with sandbox() as stand_in, tempfile.TemporaryDirectory(prefix="power-") as folder:
-        outage = Outage(Path(folder), stand_in, rows=240)
-        outage.command("answered", 5, "run")
-        outage.command("never", 0, "run")
-        log = outage.log()
-        for number in range(cuts):
-            outage.fail_at(log, chance.randint(0, len(log)), random.Random(number) if number % 2 else None)
-            print(f"\r{number + 1} of {cuts}", end="", flush=True)
-    print(f" outages among {len(log)} records")
+    for name, story in STORIES.items():
+        with sandbox() as stand_in, tempfile.TemporaryDirectory(prefix="power-") as folder:
+            outage = Outage(Path(folder), stand_in, rows=240)
+            log = outage.lived(story)
+            for number in range(cuts):
+                cut = chance.randint(0, len(log))
+                outage.fail_at(log, cut, random.Random(cut) if number % 2 else None)
+        _say(f"{name}: {cuts} outages among {len(log)} records")
 
 
 def load(rows: int) -> None:
@@ -74,7 +73,7 @@ def main() -> None:
     killing.add_argument("--seed", type=int, default=1)
     killing.set_defaults(attack=kills)
     outage = attacks.add_parser("power", help="let the power fail")
-    outage.add_argument("--cuts", type=int, default=300)
+    outage.add_argument("--cuts", type=int, default=150)
     outage.add_argument("--seed", type=int, default=1)
     outage.set_defaults(attack=power)
     loading = attacks.add_parser("load", help="load many events")

@@ -82,10 +82,14 @@ class Round:
         """Kill so often, then finish, and check what arrived."""
         self._prepare()
         done = 0
-        for _ in range(6 * kills):
+        for number in range(6 * kills):
             if done == kills or self._nothing_left():
                 break
-            done += self._step()
+            if number == 1:
+                # The instant at which most is at stake: taken, and no receipt yet.
+                done += self._killed(["run", self.mapping], "answered", str(self.chance.randint(1, 4)))
+            else:
+                done += self._step()
         self.stand_in.faults([])
         self._finish()
         self._compare()
@@ -134,14 +138,18 @@ class Round:
             faults.insert(0, {"kind": self.chance.choice(kinds), "probability": 0.15, "seed": seed, "share": 0.3})
         self.stand_in.faults(faults)
 
-    def _step(self) -> int:
-        """One command that is to be killed; whether it was."""
+    def _step(self) -> bool:
+        """Some command that is to be killed at some point; whether it was."""
         arguments, points = self._command()
-        self._faults()
         point = self.chance.choice(points)
         nth = str(self.chance.randint(1, 4) if point in _REPEATED else 1)
         if self.chance.random() < 0.3:
             point, nth = "instant", f"{self.chance.uniform(0, 0.4):.3f}"
+        return self._killed(arguments, point, nth)
+
+    def _killed(self, arguments: list[str], point: str, nth: str) -> bool:
+        """A command that is to be killed at the `nth` passing of a point; whether it was."""
+        self._faults()
         with self.project.start(point, nth, *arguments, module=MODULE) as process:
             if self.chance.random() < 0.15:
                 self._intrude(process)

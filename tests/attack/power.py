@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,18 @@ from tests.support.sandbox import RunningSandbox
 
 CHUNK = 10
 CONCURRENCY = 4
+# What happened before the power failed: a command with its options, and where it was killed.
+Story = list[tuple[str, str, int]]
+STORIES: dict[str, Story] = {
+    "killed": [("run", "answered", 5), ("run", "never", 0)],
+    "planned anew": [
+        ("plan", "never", 0),
+        ("plan", "never", 0),
+        ("cancel --yes", "never", 0),
+        ("run --stop-after 65", "never", 0),
+        ("run", "never", 0),
+    ],
+}
 _NUMBER = re.compile(rb'"number":\s*(\d+)')
 
 
@@ -43,6 +56,13 @@ class Outage:
             _, err = process.communicate(timeout=60)
         assert "Traceback" not in err, err
         return process.returncode
+
+    def lived(self, story: Story) -> list[Asked]:
+        """Let a story happen; the log."""
+        for command, point, nth in story:
+            assert self.command(point, nth, *command.split()) in (0, 7, -signal.SIGKILL)
+        self.check_log()
+        return self.log()
 
     def log(self) -> list[Asked]:
         """What was asked of the disk so far."""
