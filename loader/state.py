@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from loader.durable import make_folder
 from loader.errors import StateError, StateHeld
 
 
@@ -41,7 +42,7 @@ def hold(folder: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
     try:
-        (folder / "runs").mkdir(parents=True, exist_ok=True)
+        make_folder(folder / "runs")
     except OSError as error:
         raise StateError(
             f"the state folder {folder} cannot be made: {error.strerror}. Choose another with --state or LOADER_STATE"

@@ -97,6 +97,8 @@ def write(
     _complete(columns, source, records)
     written.rows = len(records)
     try:
+        # Personal data, like all that the state holds.
+        written.unfinished.touch(mode=0o600)
         writers[file.suffix](written.unfinished, records, columns, source)
     except (OSError, UnicodeEncodeError, csv.Error, pl.exceptions.PolarsError) as error:
         written.unfinished.unlink(missing_ok=True)

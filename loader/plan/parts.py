@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
+from loader.durable import make_folder, sync_folder
 from loader.errors import StateError
 from loader.plan.background import Background
 from loader.rejection import SCHEMA
@@ -59,7 +60,7 @@ def write_durably(frame: pl.DataFrame, path: Path) -> None:
     """Write `frame` so that `path` is either complete and on disk, or not there. Raises StateError."""
     unfinished, checksum = path.with_suffix(".unfinished"), path.with_suffix(".sha256")
     with writing_to(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         frame.write_parquet(unfinished, compression="lz4", statistics=False)
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
@@ -69,22 +70,23 @@ def write_durably(frame: pl.DataFrame, path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
 
 
 def open_part(run_folder: Path, destination: str, number: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """The events of a part (`PART_SCHEMA`, or these columns of it), in the order of the plan. Raises StateError if it is
-    missing or damaged."""
+    """The events of a part (`PART_SCHEMA`, or some columns of it), in the order of the plan.
+
+    Raises StateError if it is missing or damaged.
+    """
     path = part_path(run_folder, destination, number)
     return _read(path, "restore it, or drop the rest with `loader cancel`", columns)
 
 
 def _read(path: Path, way_out: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """The frame (or these columns of it) that `write_durably` wrote. Raises StateError with `way_out` where it is gone or not as it was."""
+    """The frame that `write_durably` wrote, or these columns of it.
+
+    Raises StateError with `way_out` where it is gone or not as it was.
+    """
     try:
         written = path.read_bytes()
         checksum = path.with_suffix(".sha256").read_bytes()

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from loader import jsontext
+from loader.durable import make_folder
 from loader.errors import StateError
 from loader.jsontype import JSON, holds_json, is_json
 from loader.plan.parts import ASIDE, Numbered, writing_to
@@ -44,7 +45,7 @@ class RowWriter(Numbered):
     @staticmethod
     def _write(frames: list[pl.DataFrame], path: Path) -> None:
         with writing_to(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             pl.concat(frames, how="vertical_relaxed").write_ipc(path.with_suffix(".arrow"), compression="uncompressed")
 
     def add(self, rows: pl.DataFrame) -> None:
@@ -66,7 +67,7 @@ def keep_files(run_folder: Path, how: dict[str, Any], files: Sequence[File]) -> 
     """Keep a second name for each file of the source, and `how` to read them, as JSON. Raises StateError."""
     folder = run_folder / ROWS
     with writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         (folder / _HOW).write_text(json.dumps(how), encoding="utf-8")
     for file in files:
         with contextlib.suppress(OSError):

@@ -94,10 +94,16 @@ def make(path: Path, rows: int) -> None:
     subprocess.run([sys.executable, "-m", "tests.bench.data", str(path), str(rows)], cwd=_ROOT, check=True)
 
 
-def racers(provider: str, data: Path, to: Sink, folder: Path) -> dict[str, Racer]:
-    """The loader and the script, ready to send `data` to the sink. `folder`: for the mapping and the loader's state."""
+def mapping_for(provider: str, data: Path, to: Sink, folder: Path) -> Path:
+    """A mapping file in `folder` that sends `data` to the sink."""
     mapping = folder / f"{provider}.yaml"
     mapping.write_text((_MAPPING + _OWN[provider]).format(path=data, url=to.url), encoding="utf-8")
+    return mapping
+
+
+def racers(provider: str, data: Path, to: Sink, folder: Path) -> dict[str, Racer]:
+    """The loader and the script, ready to send `data` to the sink. `folder`: for the mapping and the loader's state."""
+    mapping = mapping_for(provider, data, to, folder)
     state = folder / "state"
 
     def loader() -> Lap:

@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from tests.support.project import Ended, Project, arrived, credentials, numbered, simple_mapping
+from tests.support.project import Ended, Project, arrived, numbered, simple_mapping
+from tests.support.routes import WAYS, Way, destination, prepare
 from tests.support.sandbox import RunningSandbox, sandbox
 
 REASON = "sandbox: refused by the partial fault"
 
 
-@dataclass(frozen=True)
-class Way:
-    """A route and what goes there. `full`: events of a full call; `policy`: of chunks in doubt, where none is given."""
-
-    provider: str
-    route: str
-    full: int
-    policy: str = "hold"
-    what: str = "event"
-
-    @property
-    def ordered(self) -> bool:
-        return self.provider != "bloomreach"
-
-    def rows(self, calls: int) -> int:
-        """How many rows fill that many calls; one row more than fills all but the last."""
-        return calls if self.full == 1 else (calls - 1) * self.full + 1
-
-
-WAYS = [
-    Way("batch", "bulk", 1000),
-    Way("batch", "single", 1000),
-    Way("appizer", "batch", 100),
-    Way("bloomreach", "batch", 50, "resend"),
-    Way("bloomreach", "single", 1, "resend"),
-    Way("bloomreach", "batch", 50, "resend", "customer"),
-    Way("bloomreach", "single", 1, "resend", "customer"),
-    Way("pushengage", "single", 1),
-]
 every_way = pytest.mark.parametrize("way", WAYS, ids=lambda w: f"{w.provider}-{w.route}-{w.what}")
-WITHOUT_TIME = ["appizer", "pushengage"]
 BATCH = WAYS[0]
 APPIZER = WAYS[2]
 BLOOMREACH = WAYS[3]
@@ -70,30 +39,6 @@ def stand_in(patient: RunningSandbox) -> RunningSandbox:
     patient.reset()
     patient.clock(None)
     return patient
-
-
-def destination(way: Way, stand_in: RunningSandbox, **settings: Any) -> dict[str, Any]:
-    own: dict[str, Any] = {"route": way.route}
-    if way.provider in WITHOUT_TIME:
-        own["late_events"] = "omit_time"
-    if way.provider == "appizer":
-        own["rate"] = "6000/min"
-    given = {**credentials(way.provider, stand_in.url), **own, **settings}
-    return {key: value for key, value in given.items() if value is not None}
-
-
-def prepare(
-    project: Project, stand_in: RunningSandbox, way: Way, rows: int | list[list[object]], **settings: Any
-) -> None:
-    """Data and a mapping that goes `way`; seven users, or two where each has a call of its own."""
-    project.csv(
-        numbered(rows, 2 if (way.provider, way.route) == ("batch", "single") else 7) if isinstance(rows, int) else rows
-    )
-    mapping = simple_mapping(destination(way, stand_in, **settings))
-    if way.what == "customer":
-        event = mapping.pop("event")
-        mapping["customer"] = {key: event[key] for key in ("user", "time", "properties")}
-    project.mapping(mapping)
 
 
 def users(stand_in: RunningSandbox, provider: str) -> dict[str, list[int]]:
@@ -140,32 +85,6 @@ def test_everything_arrives_once_in_order_and_in_as_few_calls_as_there_can_be(
     if way.ordered:
         assert all(numbers == sorted(numbers) for numbers in users(stand_in, way.provider).values())
     assert project.run().json["status"] == "nothing_new"
-
-
-@every_way
-def test_killed_in_the_middle_it_goes_on(project: Project, stand_in: RunningSandbox, way: Way) -> None:
-    size = 1 if way.full == 1 else 5
-    prepare(project, stand_in, way, 40 * size, chunk=size, concurrency=4)
-    stand_in.faults([{"kind": "slow", "probability": 1.0, "seconds": 0.05}])
-    code = project.killed_run(lambda: stand_in.state()["requests"][way.provider] >= 12)
-    assert code == -signal.SIGKILL
-    stand_in.faults([])
-    ended = project.run()
-    numbers = arrived(stand_in.received(way.provider))
-    once = list(range(1, 40 * size + 1))
-    if way.policy == "hold":
-        held = doubted(project)
-        assert 0 < held <= 4 * size
-        assert ended.code == 7
-        assert len(numbers) == len(set(numbers)) >= len(once) - held
-        assert project.loader("resolve", str(project.mapping_path), "--resend").code == 0
-        assert project.run().code == 0
-        assert sorted(set(arrived(stand_in.received(way.provider)))) == once
-    else:
-        assert counts(ended) == (0, len(once), 0, 0)
-        # An update of a customer is no newer the second time; equal events are removed.
-        assert sorted(set(numbers) if way.what == "customer" else numbers) == once
-    assert doubted(project) == 0
 
 
 @pytest.mark.parametrize("way", [BATCH, APPIZER, WAYS[4], PUSHENGAGE], ids=lambda w: w.provider)

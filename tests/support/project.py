@@ -74,10 +74,12 @@ class Project:
             YAML(typ="safe").dump(document, file)
         return self.mapping_path
 
-    def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """`loader` with these arguments, running."""
+    def start(
+        self, *arguments: str, env: dict[str, str] | None = None, module: str = "loader"
+    ) -> subprocess.Popen[str]:
+        """`loader`, or another module, with these arguments, running."""
         return subprocess.Popen(
-            [sys.executable, "-m", "loader", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=self.folder,
             env={**ENVIRONMENT, **(env or {})},
             stdout=subprocess.PIPE,
