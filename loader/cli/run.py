@@ -79,8 +79,9 @@ def command(
             max_rejected=limit,
             stand_ins=None if server is None else server.settings(),
         )
-        # Made ready while the plan is made, which leaves Python free.
-        Thread(target=import_module, args=("loader.sending.http",), daemon=True).start()
+        # Made ready while the plan is made, which leaves Python free. No daemon: a process that ends while OpenSSL
+        # reads its certificates crashes.
+        Thread(target=import_module, args=("loader.sending.http",)).start()
         with nothing_kept(lambda: progress.sending):
             result = pipeline.run(mapping, options)
         progress.close()

@@ -57,7 +57,8 @@ class Tally:
 
 @dataclass(frozen=True)
 class Round:
-    """One project to kill. `policy`: what the mapping says of chunks in doubt; `resend`: what a person decides."""
+    """One project to kill. `policy`: what the mapping says of chunks in doubt; `resend`: what a person decides;
+    `refusing`: the provider refuses many events."""
 
     project: Project
     stand_in: RunningSandbox
@@ -67,6 +68,7 @@ class Round:
     source: str
     policy: str
     resend: bool
+    refusing: bool
 
     @property
     def mapping(self) -> str:
@@ -133,7 +135,10 @@ class Round:
             # Batch asks for five seconds at least after this one.
             kinds.append("429")
         faults: list[dict[str, Any]] = [slow]
-        if self.chance.random() < 0.5:
+        if self.refusing:
+            seed = self.chance.randrange(1000)
+            faults.insert(0, {"kind": "partial", "probability": 0.4, "seed": seed, "share": 0.3})
+        elif self.chance.random() < 0.5:
             seed = self.chance.randrange(1000)
             faults.insert(0, {"kind": self.chance.choice(kinds), "probability": 0.15, "seed": seed, "share": 0.3})
         self.stand_in.faults(faults)
@@ -184,7 +189,7 @@ class Round:
         if books is not None and books.doubts:
             choices += [self._resolution()] * 2
         if books is not None and books.refused:
-            choices += [(["retry", *where], [*_RETRYING, *_SENDING])] * 2
+            choices += [(["retry", *where], _RETRYING), (["retry", *where], _SENDING)] * 2
         return self.chance.choice(choices)
 
     def _resolution(self) -> tuple[list[str], list[str]]:
@@ -313,10 +318,10 @@ def kill(ways: Sequence[Way], seed: int, count: int, stand_in: RunningSandbox, s
         way, its_seed = ways[tally.rounds % len(ways)], seed * 1_000_000 + tally.rounds
         chance = random.Random(its_seed)
         source, policy = chance.choice(["csv", "sql"]), chance.choice(["hold", "hold", "resend"])
-        resend, kills = chance.random() < 0.5, chance.randint(3, 8)
-        say(f"{tally.kills.total():>4} kills; round {its_seed}: {way}, {source}, {policy}, {resend=}")
+        resend, refusing, kills = chance.random() < 0.5, chance.random() < 0.5, chance.randint(3, 8)
+        say(f"{tally.kills.total():>4} kills; round {its_seed}: {way}, {source}, {policy}, {resend=}, {refusing=}")
         stand_in.reset()
         with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-            its = Round(Project(Path(folder)), stand_in, way, chance, tally, source, policy, resend)
+            its = Round(Project(Path(folder)), stand_in, way, chance, tally, source, policy, resend, refusing)
             its.play(min(kills, count - tally.kills.total()))
     return tally

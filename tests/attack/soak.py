@@ -18,16 +18,17 @@ from tests.support.sandbox import sandbox
 # Appizer takes 100 requests a minute of 100 events, Bloomreach 6000 of these few.
 EVENTS_PER_MINUTE = 10_000
 COMMANDS = 2
+# Each of them but the last makes its destination pause.
 _FAULTS: list[dict[str, Any]] = [
-    {"kind": "429", "probability": 0.004, "retry_after": 1, "seed": 1},
-    {"kind": "500", "probability": 0.004, "seed": 2},
-    {"kind": "503", "probability": 0.004, "seed": 3},
-    {"kind": "lost_answer", "probability": 0.004, "seed": 4},
-    {"kind": "truncated", "probability": 0.002, "seed": 5},
-    {"kind": "reset_before", "probability": 0.002, "seed": 6},
-    {"kind": "502_html", "probability": 0.002, "seed": 7},
-    {"kind": "never", "probability": 0.0005, "seed": 8},
-    {"kind": "partial", "probability": 0.004, "share": 0.1, "seed": 9},
+    {"kind": "429", "probability": 0.002, "retry_after": 1, "seed": 1},
+    {"kind": "500", "probability": 0.002, "seed": 2},
+    {"kind": "503", "probability": 0.002, "seed": 3},
+    {"kind": "lost_answer", "probability": 0.002, "seed": 4},
+    {"kind": "truncated", "probability": 0.001, "seed": 5},
+    {"kind": "reset_before", "probability": 0.001, "seed": 6},
+    {"kind": "502_html", "probability": 0.001, "seed": 7},
+    {"kind": "never", "probability": 0.00025, "seed": 8},
+    {"kind": "partial", "probability": 0.002, "share": 0.1, "seed": 9},
     {"kind": "slow", "probability": 0.05, "seconds": 0.2, "seed": 10},
 ]
 

@@ -12,7 +12,7 @@ from tests.attack.watched import Growth, Sample, no_growth
 
 
 def test_memory_does_not_grow_with_the_source(tmp_path: Path) -> None:
-    # The first half of so short a load is for the most part Python's own start.
+    # Half of so short a load is Python's own start.
     load(tmp_path, 400_000, print, most_growth=2)
 
 
