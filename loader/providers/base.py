@@ -74,7 +74,7 @@ class DestinationSettings(Settings):
     provider: str = Field(description="The provider's name.")
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="Default: the provider's.")
     base_url: Annotated[str, AfterValidator(_address)] | None = Field(
-        None, pattern=r"^https?://\S+$", description="Instead of the provider's own address."
+        None, pattern=r"^https?://\S+$", description="Instead of the provider's own address: https, or http near by."
     )
     route: str | None = Field(None, description="One of the provider's routes; default: its first.")
     rate: Rate | None = Field(None, description="Requests, such as 100/min; default: what the provider publishes.")

@@ -227,6 +227,8 @@ class Delivery:
             receipt = Receipt(Outcome.NOT_TAKEN, message=str(error))
         except NoAnswer as error:
             receipt = Receipt(Outcome.IN_DOUBT, message=str(error))
+        if not (receipt.message or receipt.refused or receipt.token):
+            return receipt
         # Some servers repeat the request's path or headers in an error; keys must not reach the checkpoint that way.
         hidden = sent_forms(self._secrets, request.headers)
         refused = {at: without(words, hidden) for at, words in receipt.refused.items()}

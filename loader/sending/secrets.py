@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-# Characters of a key that may be shown where an answer was cut inside it: too few to be of use.
+# Characters of the beginning of a key that may be shown: too few to be of use. Where an answer ends with them, it was
+# cut inside the key; elsewhere they may be a word of their own.
 LONGEST_HINT = 4
-# Where an answer was cut further inside a key than this, all that follows is hidden.
+_LONGEST_WORD = 7
+# Where an answer holds more of a long key than this, all that follows is hidden.
 _LONGEST_CUT = 64
 # The Base64 text of less than this is found in any text.
 _SHORTEST_BASE64 = 8
@@ -18,18 +20,19 @@ _HTML = {'"': "&quot;", "&": "&amp;", "'": "&apos;", "<": "&lt;", ">": "&gt;"}
 _CUT = r"(?:%\w?|\\(?:u\w{0,3}|x\w?)?|&#?\w{0,5})?$"
 
 
-def sent_forms(secrets: Iterable[str], headers: Mapping[str, str]) -> list[str]:
+def sent_forms(secrets: Iterable[str], headers: Mapping[str, str]) -> tuple[str, ...]:
     """`secrets` as they are, in Base64 (inside longer texts, too) and as they stand in `headers`; the longest first."""
     forms = set(secrets)
     forms |= {text for secret in forms if len(secret) >= _SHORTEST_BASE64 for text in _base64(secret)}
     forms |= {value.split()[-1] for name, value in headers.items() if name.lower().endswith("authorization")}
-    return sorted(forms, key=lambda form: (-len(form), form))
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 
-def without(words: str, secrets: Sequence[str]) -> str:
-    """`words` without `secrets`, however URLs, JSON or HTML write them, and without the beginning of one at their end,
-    for long answers are cut."""
-    return _pattern(tuple(secrets)).sub("***", words)
+@lru_cache
+def without(words: str, secrets: tuple[str, ...]) -> str:
+    """`words` without `secrets`, however URLs, JSON or HTML write them, and without the beginning of one, for answers
+    are cut."""
+    return _pattern(secrets).sub("***", words)
 
 
 def _base64(secret: str) -> Iterable[str]:
@@ -45,8 +48,9 @@ def _base64(secret: str) -> Iterable[str]:
 def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
     written = [[_character(character) for character in secret] for secret in secrets if secret]
     whole = ["".join(characters) for characters in written]
-    cut = [_beginning(characters) for characters in written if len(characters) > LONGEST_HINT + 1]
-    return re.compile("|".join([*whole, *cut]) or r"(?!)", re.IGNORECASE)
+    begun = [_beginning(characters, _LONGEST_WORD + 1) for characters in written]
+    cut = [_beginning(characters, LONGEST_HINT + 1) + _CUT for characters in written]
+    return re.compile("|".join([*whole, *begun, *cut]) or r"(?!)", re.IGNORECASE)
 
 
 def _character(character: str) -> str:
@@ -58,9 +62,9 @@ def _character(character: str) -> str:
     return rf"\\*(?:{'|'.join(map(re.escape, ways))}|&#0*{code};|&#x0*{code:x};)"
 
 
-def _beginning(characters: list[str]) -> str:
-    """The beginning of a secret at the end of a text."""
+def _beginning(characters: list[str], least: int) -> str:
+    """At least so many of the first characters of a secret, or all."""
     rest = r"\S*" if len(characters) > _LONGEST_CUT else ""
-    for character in reversed(characters[LONGEST_HINT + 1 : _LONGEST_CUT]):
+    for character in reversed(characters[least:_LONGEST_CUT]):
         rest = f"(?:{character}{rest})?"
-    return "".join(characters[: LONGEST_HINT + 1]) + rest + _CUT
+    return "".join(characters[:least]) + rest

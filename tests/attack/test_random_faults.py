@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from tests.cli.conftest import QuickProject
 from tests.support.project import arrived, credentials, numbered, simple_mapping
 from tests.support.sandbox import RunningSandbox
@@ -16,6 +18,12 @@ EVENTS = int(os.environ.get("LOADER_TEST_EVENTS", "4000"))
 KINDS = ("429", "500", "503", "502_html", "html_200", "reset_before", "lost_answer", "truncated", "never")
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of faults, one pause each."""
+    monkeypatch.setattr("loader.sending.pacing.FIRST_WAIT", 0.02)
+
+
 def faults(kinds: tuple[str, ...]) -> list[dict[str, object]]:
     share = 0.2 / len(kinds)
     return [{"kind": kind, "probability": share, "seed": n, "retry_after": 0.1} for n, kind in enumerate(kinds)]
@@ -23,7 +31,7 @@ def faults(kinds: tuple[str, ...]) -> list[dict[str, object]]:
 
 def test_bloomreach_gets_everything_exactly_once(project: QuickProject, stand_in: RunningSandbox) -> None:
     project.csv(numbered(EVENTS, users=997))
-    settings = {"chunk": 20, "timeout": "500ms", "rate": "100000/s", "concurrency": 16}
+    settings = {"chunk": 20, "timeout": "300ms", "rate": "100000/s", "concurrency": 16}
     project.mapping(simple_mapping({**credentials("bloomreach", stand_in.url), **settings}))
     stand_in.faults(faults(KINDS))
     ended = project.run()
@@ -33,7 +41,7 @@ def test_bloomreach_gets_everything_exactly_once(project: QuickProject, stand_in
 
 def test_what_batch_has_got_and_what_is_in_doubt_is_everything(project: QuickProject, stand_in: RunningSandbox) -> None:
     project.csv(numbered(EVENTS, users=997))
-    settings = {"chunk": 20, "timeout": "500ms", "rate": "100000/s", "concurrency": 16}
+    settings = {"chunk": 20, "timeout": "300ms", "rate": "100000/s", "concurrency": 16}
     project.mapping(simple_mapping({**credentials("batch", stand_in.url), **settings}))
     # Nothing that Batch asks five seconds for, so that the test ends.
     stand_in.faults(faults(KINDS[1:]))

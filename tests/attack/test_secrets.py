@@ -29,6 +29,9 @@ COMMANDS = (
 )  # fmt: skip
 
 
+KEYS = ("authorization:", "x-authorization:", "api-key:")
+
+
 def planted(name: str) -> str:
     """A secret with all that URLs, JSON, HTML and regular expressions write in a way of their own."""
     return f'Pl@nted/{name}+9%41?"&=<~.*(\\x'
@@ -70,7 +73,10 @@ def echo(status: int, spell: Any) -> Act:
     async def act(wire: Wire, exchange: Exchange) -> bool:
         await wire.read(exchange)
         head = exchange.head.decode()
-        words = spell(head)
+        first, *lines = head.split("\r\n")
+        # Only the beginning of an answer is told: what holds keys comes first.
+        told = [line.partition(":")[2].strip() for line in lines if line.lower().startswith(KEYS)]
+        words = spell(" ".join([*told, first]))
         body = json.dumps({"success": False, "errors": [words], "message": words, "code": 31, "error": words}).encode()
         await exchange.write(http(status, body, f"X-Said: {quote(head)}", f"Location: https://x.example/{quote(head)}"))
         return True
@@ -84,7 +90,7 @@ SPELLS = {
     "base64 of each word": lambda text: " ".join(base64.b64encode(word.encode()).decode() for word in text.split()),
     "html": escape,
     "shouting": str.upper,
-    "cut": lambda text: text[:160],
+    "cut": lambda text: text[:25],
 }
 
 

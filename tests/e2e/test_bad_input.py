@@ -259,26 +259,3 @@ def test_a_folder_with_blanks_and_letters_of_any_script(tmp_path: Path, stand_in
     project.csv(numbered(120))
     project.mapping(bloomreach(stand_in))
     assert project.run().destination()["sent"] == 120
-
-
-def test_the_state_is_readable_by_its_owner_alone(project: Project, stand_in: RunningSandbox) -> None:
-    project.csv(numbered(3))
-    project.mapping(bloomreach(stand_in))
-    assert project.run().code == 0
-    state = project.folder / ".loader" / "load"
-    assert state.stat().st_mode & 0o077 == 0
-    assert (state / "checkpoint.db").stat().st_mode & 0o077 == 0
-
-
-def test_secrets_are_nowhere(project: Project, stand_in: RunningSandbox) -> None:
-    secrets = ["planted-api-key", "planted-rest-key"]
-    project.csv(numbered(60))
-    keys = {"api_key": secrets[0], "rest_api_key": secrets[1]}
-    project.mapping(simple_mapping({**credentials("batch", stand_in.url), "api_key": "${A}", "rest_api_key": "${B}"}))
-    env = dict(zip(("A", "B"), keys.values(), strict=True))
-    commands = ("check", "preview", "plan", "run", "status", "tokens", "rejects")
-    said = [project.loader(command, str(project.mapping_path), env=env) for command in commands]
-    kept = [path.read_bytes() for path in (project.folder / ".loader").rglob("*") if path.is_file()]
-    for secret in secrets:
-        assert all(secret not in ended.out + ended.err for ended in said)
-        assert all(secret.encode() not in content for content in kept)
