@@ -93,7 +93,7 @@ def parse(sql: str) -> tuple[pl.Expr | None, list[Finding]]:
     except FAILURES as error:
         return None, [_unparsable(sql, words, error)]
     if expression.meta.has_multiple_outputs():
-        return None, [Finding("this stands for more than one column; name one (* and names such as ^a.*$ are patterns)")]
+        return None, [Finding("this stands for more than one column; name one (* and ^a.*$ are patterns)")]
     alias = _alias(expression)
     if alias is not None:
         offset = words[-1].offset
