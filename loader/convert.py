@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date
 
 import polars as pl
 
 from loader.errors import LoaderError
+from loader.jsontype import fields, inner_type
 from loader.settings import ColumnType, TimeUnit
 
 UTC_TIME = pl.Datetime("us", "UTC")
@@ -29,11 +30,9 @@ _ISO = (
     r"(?P<gap> ?)(?P<zone>Z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?)?)?$"
 )
 _ISO_TEXT = re.compile(_ISO)
-# Years 1 to 9999, in microseconds since 1970: outside them no format can print the time.
-_FIRST = int((datetime(1, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1_000_000
-_LAST = (
-    int((datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1_000_000
-)
+# Years 1 to 9999, in days since 1970: outside them no format can print the time, and polars may panic.
+_FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
+_PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000}
 _PER_SECOND: dict[str, int] = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 WANTED: dict[str, str] = {
@@ -159,10 +158,53 @@ def to_text(values: pl.Series) -> pl.Series:
     return values.cast(pl.String)
 
 
+def outside_years(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
+    """Boolean: a time outside the years 1 to 9999 anywhere in the value (null holds none); None where the type cannot
+    hold one."""
+    if isinstance(dtype, (pl.Date, pl.Datetime)):
+        unit = dtype.time_unit if isinstance(dtype, pl.Datetime) else None
+        if unit == "ns":
+            return None
+        day = 1 if unit is None else _PER_DAY[unit]
+        inside = expr.to_physical().is_between(_FIRST_DAY * day, (_LAST_DAY + 1) * day, closed="left")
+        return (~inside).fill_null(False)
+    if isinstance(dtype, (pl.List, pl.Array)):
+        inner = outside_years(pl.element(), inner_type(dtype.inner))
+        lists = expr if isinstance(dtype, pl.List) else expr.arr.to_list()
+        return None if inner is None else lists.list.eval(inner).list.any().fill_null(False)
+    if isinstance(dtype, pl.Struct):
+        members = zip(fields(expr, dtype), dtype.fields, strict=True)
+        found = [outside_years(given, inner_type(f.dtype)) for given, f in members]
+        present = [one for one in found if one is not None]
+        return pl.any_horizontal(present) if present else None
+    return None
+
+
+def without_wild_times(values: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    """`values` with null for each that `outside_years` finds, and which they are (Boolean); None: there is none."""
+    outside = outside_years(pl.col("value"), values.dtype)
+    if outside is None:
+        return values, None
+    frame = values.alias("value").to_frame()
+    wild = frame.select(outside).to_series()
+    if not wild.any():
+        return values, None
+    return frame.select(pl.when(~wild).then(pl.col("value"))).to_series().alias(values.name), wild
+
+
 def to_time(
     values: pl.Series, *, timezone: str | None = None, unit: TimeUnit | None = None, format: str | None = None
 ) -> Converted:
     """`values` as `Datetime('us', 'UTC')`; see `convert`. Failures are `bad_time`, `time_skipped`, `time_repeated`."""
+    found = _to_time(values, timezone, unit, format)
+    inside, wild = without_wild_times(found.values)
+    if wild is None:
+        return found
+    failures = pl.select(pl.when(wild).then(pl.lit("bad_time")).otherwise(found.failures)).to_series()
+    return Converted(inside, failures)
+
+
+def _to_time(values: pl.Series, timezone: str | None, unit: TimeUnit | None, format: str | None) -> Converted:
     dtype = values.dtype
     if isinstance(dtype, pl.Datetime):
         if dtype.time_zone is not None:
@@ -227,8 +269,7 @@ def _from_number(values: pl.Series, unit: TimeUnit, before: pl.Series | None = N
         )
     else:
         micros = pl.select(values.cast(pl.Int128) * pl.lit(factor, pl.Int128)).to_series().cast(pl.Int64, strict=False)
-    inside = pl.select(pl.when((micros >= _FIRST) & (micros <= _LAST)).then(micros)).to_series()
-    return _done(values if before is None else before, inside.cast(UTC_TIME), "bad_time")
+    return _done(values if before is None else before, micros.cast(UTC_TIME), "bad_time")
 
 
 def _strptime(values: pl.Series, format: str) -> pl.Series:
@@ -302,6 +343,7 @@ def _to_date(values: pl.Series, format: str | None) -> Converted:
     if values.dtype != pl.String:
         raise LoaderError(f"a value of type {values.dtype} cannot become a date")
     if format is not None:
-        return _done(values, values.str.to_date(format, strict=False), "bad_time")
-    days = _matching(values, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$").str.to_date("%Y-%m-%d", strict=False)
-    return _done(values, days, "bad_time")
+        days = values.str.to_date(format, strict=False)
+    else:
+        days = _matching(values, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$").str.to_date("%Y-%m-%d", strict=False)
+    return _done(values, without_wild_times(days)[0], "bad_time")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from loader.jsontype import inner_type, is_json
+from loader.jsontype import fields, inner_type, is_json
 
 TimeText = Callable[[pl.Expr], pl.Expr]
 
@@ -71,7 +71,8 @@ def value(expr: pl.Expr, dtype: pl.DataType, time: TimeText | None = None) -> pl
     if isinstance(dtype, pl.Array):
         return value(expr.arr.to_list(), pl.List(dtype.inner), time)
     if isinstance(dtype, pl.Struct):
-        members = [(f.name, value(expr.struct.field(f.name), inner_type(f.dtype), time)) for f in dtype.fields]
+        found = zip(fields(expr, dtype), dtype.fields, strict=True)
+        members = [(f.name, value(given, inner_type(f.dtype), time)) for given, f in found]
         return pl.when(expr.is_not_null()).then(obj(members))
     if dtype == pl.Null:
         return expr.cast(pl.String)
@@ -214,7 +215,8 @@ def finite(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
     if isinstance(dtype, pl.Array):
         return finite(expr.arr.to_list(), pl.List(dtype.inner))
     if isinstance(dtype, pl.Struct):
-        parts = [finite(expr.struct.field(f.name), inner_type(f.dtype)) for f in dtype.fields]
+        found = zip(fields(expr, dtype), dtype.fields, strict=True)
+        parts = [finite(given, inner_type(f.dtype)) for given, f in found]
         present = [part for part in parts if part is not None]
         return pl.all_horizontal(present) if present else None
     return None

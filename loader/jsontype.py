@@ -41,3 +41,10 @@ def holds_json(dtype: object) -> bool:
 def inner_type(dtype: object) -> pl.DataType:
     """A type inside a type, which polars allows to be given as a class."""
     return dtype() if isinstance(dtype, type) else dtype  # type: ignore[return-value]
+
+
+def fields(expr: pl.Expr, dtype: pl.Struct) -> list[pl.Expr]:
+    """The members of a struct in their order. By name, one called `*` or `^a$` would stand for others."""
+    numbers = [str(at) for at in range(len(dtype.fields))]
+    numbered = expr.struct.rename_fields(numbers)
+    return [numbered.struct.field(number) for number in numbers]

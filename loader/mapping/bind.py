@@ -355,7 +355,9 @@ class _Binder:
         column = expression.meta.output_name()
         if expression.meta.is_column() and is_json(self.columns[column]):
             return _Source(pl.col(column).ext.to(JSON), JSON, value.expr)
-        plain = {name: pl.String() if is_json(dtype) else dtype for name, dtype in self.columns.items()}
+        # Only the columns that it uses: a source may have thousands.
+        given = {name: self.columns[name] for name in expression.meta.root_names()}
+        plain = {name: pl.String() if is_json(dtype) else dtype for name, dtype in given.items()}
         dtype, why = expressions.type_of(expression, plain)
         if dtype is None:
             self.document.problem(at, f"{field.name}: {why}")

@@ -92,6 +92,8 @@ def parse(sql: str) -> tuple[pl.Expr | None, list[Finding]]:
         expression = pl.sql_expr(f'"{words[0].text}"' if alone else _with_quoted_objects(sql, words))
     except FAILURES as error:
         return None, [_unparsable(sql, words, error)]
+    if expression.meta.has_multiple_outputs():
+        return None, [Finding("this stands for more than one column; name one (* and ^a.*$ are patterns)")]
     alias = _alias(expression)
     if alias is not None:
         offset = words[-1].offset

@@ -134,7 +134,7 @@ class Proof:
         """Take in the rows of a frame."""
         values = rows.get_column(self.path[0])
         for member in self.path[1:]:
-            values = values.struct.field(member)
+            values = values.struct.unnest().get_column(member)
         values = values.alias("").drop_nulls()
         self._values += len(values)
         self._nulls += rows.height - len(values)

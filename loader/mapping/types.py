@@ -14,6 +14,7 @@ from loader.mapping.values import literal_type, lookup_type
 _WAYS_OUT = {
     "Binary": "is binary; send its text instead, such as CAST(x AS VARCHAR) where the bytes are text, or leave it out",
     "Duration": "is a span of time; compute a number from it in the source, or leave it out",
+    "Map": "is a map of keys and values; make columns of its members in the source, or leave it out",
     "Object": "holds Python objects; leave it out",
 }
 
@@ -135,7 +136,7 @@ def _kind_of(default: object) -> str:
 
 def _never(dtype: pl.DataType) -> Iterator[str]:
     """The types in `dtype` that no provider can be sent."""
-    if isinstance(dtype, (pl.Binary, pl.Duration, pl.Object)):
+    if isinstance(dtype, (pl.Binary, pl.Duration, pl.Map, pl.Object)):
         yield type(dtype).__name__
     for inner in _inside(dtype):
         yield from _never(inner)

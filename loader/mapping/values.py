@@ -80,6 +80,9 @@ class Options:
         Raises `convert.TimeWithoutZone` where a time carries no zone and none is named.
         """
         failures: list[Failure] = []
+        values, wild = convert.without_wild_times(values)
+        if wild is not None:
+            failures.append(Failure(wild, "bad_time", f"{self.name}: the time lies outside the years 1 to 9999"))
         if isinstance(values.dtype, (pl.Categorical, pl.Enum)):
             values = values.cast(pl.String)
         if is_json(values.dtype) and self.value.model_fields_set - {"expr"}:

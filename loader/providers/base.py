@@ -12,7 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -325,25 +325,6 @@ def over(
 ) -> Check:
     """A check for a value over a limit of the provider."""
     return Check(broken, "over_limit", column, message, value, size)
-
-
-def four_digit_years(columns: Mapping[str, pl.DataType]) -> list[Check]:
-    """Checks that times and dates among `columns` lie in the years 1 to 9999: ISO 8601 text has no others."""
-    checks = []
-    for column, dtype in columns.items():
-        if isinstance(dtype, pl.Datetime):
-            number, day = pl.col(column).dt.timestamp("us"), 86_400_000_000
-        elif isinstance(dtype, pl.Date):
-            number, day = pl.col(column).to_physical(), 1
-        else:
-            continue
-        outside = ~number.is_between(_FIRST_DAY * day, (_LAST_DAY + 1) * day, closed="left")
-        checks.append(Check(outside, "bad_value", column, f"{column}: the time lies outside the years 1 to 9999"))
-    return checks
-
-
-# Days since 1970.
-_FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
 
 
 def parse_json(body: bytes) -> Any:

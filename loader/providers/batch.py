@@ -37,7 +37,6 @@ from loader.providers.base import (
     Route,
     Window,
     common_failure,
-    four_digit_years,
     over,
     parse_json,
 )
@@ -190,7 +189,6 @@ class _TrackEvents(Route):
             longest = tags.list.eval(pl.element().str.len_chars()).list.max()
             checks.append(over("tags", tags.list.len() > TAGS, f"tags: more than {TAGS}", tags.list.join(", ")))
             checks.append(over("tags", longest > TAG, f"tags: a tag over {TAG} characters", tags.list.join(", ")))
-        checks += four_digit_years({f"properties.{key}": dtype for key, dtype in attributes.items()})
         for key, dtype in attributes.items():
             if dtype == pl.String or is_json(dtype):
                 column = f"properties.{key}"

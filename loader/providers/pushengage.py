@@ -33,7 +33,6 @@ from loader.providers.base import (
     Window,
     common_failure,
     excerpt,
-    four_digit_years,
     over,
     parse_json,
     plain,
@@ -123,7 +122,6 @@ class Single(Route):
                 f"name: '{{value}}' begins with {RESERVED}, which PushEngage keeps for itself",
                 name,
             ),
-            *four_digit_years(properties),
         ]
         if properties:
             words = f"properties: {{size}} bytes, PushEngage takes at most {DATA_BYTES} in `data`"

@@ -24,6 +24,9 @@ FRAME_ROWS = 20_000
 # Bytes that were no text, as Python escapes them (halves of characters).
 HALVES = re.compile("[\ud800-\udfff]")
 
+# Names that polars takes for patterns of names.
+_PATTERN = re.compile(r"\*|\^.*\$", re.DOTALL)
+
 RECORDS: dict[str, pl.DataType] = {"row": pl.UInt64(), "record": pl.String()}
 
 
@@ -124,13 +127,18 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def check_names(names: Sequence[str], where: str, way_out: str) -> None:
-    """Raise SourceError where two columns share a name, or one takes the name of the row number."""
+    """Raise SourceError where two columns share a name, or one has a name that no column can have here."""
+    places: dict[str, int] = {}
     for index, name in enumerate(names):
-        first = names.index(name)
+        first = places.setdefault(name, index)
         if first != index:
             raise SourceError(
                 f"{where} has two columns named '{name}' (columns {first + 1} and {index + 1}); {way_out}"
             )
+        if not name:
+            raise SourceError(f"{where} has a column without a name (column {index + 1}); {way_out}")
+        if _PATTERN.fullmatch(name):
+            raise SourceError(f"{where} has a column named '{name}', which stands for other columns here; {way_out}")
     if rejection.ROW in names:
         raise SourceError(f"{where} has a column named '{rejection.ROW}', which numbers the rows here; {way_out}")
 

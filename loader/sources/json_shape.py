@@ -17,12 +17,14 @@ from typing import Any
 import orjson
 import polars as pl
 
-from loader.jsontype import DIGITS, JSON, holds_json, inner_type, is_json
+from loader.jsontype import DIGITS, JSON, fields, holds_json, inner_type, is_json
 
 # A number that may not be printed as it was read: more digits than a float holds, an exponent, zeros at the end, or
 # more than 64 bits. Strings may match as well: that costs time, nothing else. (A pattern for polars.)
 _SUSPECT = r"[:,\[ \t]-?(?:[0-9][0-9.]{16}|0\.0000|[0-9]+(?:\.[0-9]+)?[eE]|[0-9]+\.[0-9]+0(?:[,}\] \t\r]|$))"
 
+# What orjson reads, but does not write.
+_TOO_DEEP = 254
 _MAX_DEPTH = 20
 _MAX_MEMBERS = 300
 _MAX_FORMS = 10_000
@@ -87,7 +89,9 @@ def _load(line: bytes, *, exact: bool) -> dict[str, Any]:
         value = orjson.loads(line)
         if exact:
             value = _EXACT.decode(line.decode())
-    except RecursionError:
+        if line.count(b"[") + line.count(b"{") > _TOO_DEEP:
+            dump(value)
+    except (RecursionError, orjson.JSONEncodeError):
         raise ValueError("it is nested too deep") from None
     except orjson.JSONDecodeError as error:
         raise ValueError(f"{error.msg} (character {error.pos + 1})") from None
@@ -231,6 +235,7 @@ def _storage(dtype: pl.DataType) -> pl.DataType:
 
 def _extended(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Struct) and holds_json(dtype):
-        fields = [_extended(expr.struct.field(f.name), inner_type(f.dtype)).alias(f.name) for f in dtype.fields]
-        return pl.when(expr.is_not_null()).then(pl.struct(fields))
+        members = zip(fields(expr, dtype), dtype.fields, strict=True)
+        found = [_extended(given, inner_type(f.dtype)).alias(f.name) for given, f in members]
+        return pl.when(expr.is_not_null()).then(pl.struct(found))
     return expr.ext.to(dtype) if is_json(dtype) else expr

@@ -1,6 +1,8 @@
 """Parquet files: columns with the types that they have, nested ones too.
 
-Categories become text. Binary columns are passed on as they are; what to do with them is for the mapping to say.
+Categories become text, and extension types what they are stored as. Binary columns are passed on as they are; what to
+do with them is for the mapping to say. A time outside the years 1 to 9999, which nothing could print, rejects its row
+where its column is used, else it is null.
 """
 
 from __future__ import annotations
@@ -10,7 +12,10 @@ from typing import Any
 
 import polars as pl
 
+from loader.convert import outside_years
 from loader.errors import SourceError
+from loader.jsontype import inner_type
+from loader.rejection import reject
 from loader.settings import CursorValue, ParquetSettings
 from loader.sources import base, files
 from loader.sources.base import Frame, Input, check_names, numbered
@@ -37,8 +42,17 @@ class ParquetSource:
         for other in self.inputs[1:]:
             _same_schema(first, schema, other, _schema(other))
         check_names(list(schema), first.path, "rename it in the file")
-        self._texts = [name for name, dtype in schema.items() if isinstance(dtype, (pl.Categorical, pl.Enum))]
-        self.columns = schema | {name: pl.String() for name in self._texts}
+        self._plain = {name: pl.col(name) for name in schema}
+        self.columns = schema
+        for name, dtype in schema.items():
+            if isinstance(dtype, (pl.Categorical, pl.Enum)):
+                self._plain[name] = pl.col(name).cast(pl.String)
+                self.columns[name] = pl.String()
+            elif isinstance(dtype, pl.BaseExtension):
+                self._plain[name] = pl.col(name).ext.storage()
+                self.columns[name] = inner_type(dtype.ext_storage())
+        self._outside = {name: outside_years(pl.col(name), dtype) for name, dtype in self.columns.items()}
+        self._used = used
         self._watch = (
             None if settings.cursor is None else Watch(settings.cursor, self.columns, cursor, timezone, filters=True)
         )
@@ -57,13 +71,14 @@ class ParquetSource:
         row = 1
         for file in self.inputs if inputs is None else inputs:
             for rows in self._read(file):
-                yield self._finish.frame(numbered(rows, None, row), None, None, file)
+                sound, rejected = self._without_wild_times(numbered(rows, None, row))
+                yield self._finish.frame(sound, rejected, None, file)
                 row += rows.height
             file.check()
 
     def _read(self, file: Input) -> Iterator[pl.DataFrame]:
         file.check()
-        lazy = _scan(file).select(list(self.columns)).with_columns(pl.col(self._texts).cast(pl.String))
+        lazy = _scan(file).select(self._plain.values())
         try:
             for rows in lazy.collect_batches(chunk_size=base.FRAME_ROWS, maintain_order=True):
                 if rows.height:
@@ -71,6 +86,19 @@ class ParquetSource:
         except _FAILURES as error:
             file.check()
             raise _damaged(file, error) from None
+
+    def _without_wild_times(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+        """`rows` with null for times outside the years 1 to 9999, and the rejections of rows where they matter."""
+        rejected = []
+        for name, outside in self._outside.items():
+            wild = None if outside is None else rows.select(outside).to_series()
+            if wild is None or not wild.any():
+                continue
+            if self._used is None or name in self._used:
+                message = f"column '{name}': the time lies outside the years 1 to 9999"
+                rejected.append(reject(rows, wild, "bad_time", name, message))
+            rows = rows.with_columns(pl.when(~wild).then(pl.col(name)).alias(name))
+        return rows, pl.concat(rejected) if rejected else None
 
 
 def _scan(file: Input) -> pl.LazyFrame:
@@ -81,9 +109,20 @@ def _schema(file: Input) -> dict[str, pl.DataType]:
     if file.size == 0:
         raise SourceError(f"{file.path} is empty (0 bytes)")
     try:
-        return dict(_scan(file).collect_schema())
+        schema = dict(_scan(file).collect_schema())
     except _FAILURES as error:
         raise _damaged(file, error) from None
+    if not schema:
+        raise SourceError(f"{file.path} has no columns")
+    for name, dtype in schema.items():
+        try:
+            pl.Series([], dtype=dtype)
+        except pl.exceptions.PolarsError:
+            # Such as a decimal number of more than 38 digits.
+            raise SourceError(
+                f"{file.path}: the column '{name}' is of type {dtype}, which cannot be read; make it text in the file"
+            ) from None
+    return schema
 
 
 def _damaged(file: Input, error: BaseException) -> SourceError:
