@@ -48,6 +48,7 @@ class Grammar:
         self._unquoted = re.compile(f"[^{s}\n]*+")
         self._quoted = re.compile(f"{q}([^{q}]*+(?:{q}{q}[^{q}]*+)*+){q}" if quote else "(?!)")
         bs, bq = re.escape(self._sep), re.escape(self._quote)
+        self._cells = re.compile(b"%(q)b([^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+)%(q)b" % {b"q": bq} if quote else b"(?!)")
         # Text in which each quote belongs to a whole quoted cell. One match, as a match a cell costs four times more.
         self._paired = re.compile(
             b"(?!)"
@@ -100,16 +101,26 @@ class Grammar:
             )
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             return None
-        lines = block.count(b"\n")
-        inside = _occurrences(rows, "\n") if lines != rows.height and quoted else 0
+        lines, quotes = block.count(b"\n"), block.count(self._quote) if quoted else 0
+        # Where they are few, the quoted cells themselves are counted in, which is faster than all cells.
+        cells = self._cells.findall(block) if 0 < quotes * _FEW < len(block) else None
+
+        def occurrences(byte: bytes) -> int:
+            """How often `byte` stands in quoted cells."""
+            return _occurrences(rows, byte) if cells is None else sum(cell.count(byte) for cell in cells)
+
+        inside = occurrences(b"\n") if lines != rows.height and quoted else 0
         # Polars raises where a record has too many cells. So if all bytes that stand in no cell are as many as the
         # separators, line ends and quotes of these records take, then no record has too few.
         dropped = len(block) - int(rows.select(pl.sum_horizontal(pl.all().str.len_bytes().sum())).item())
         if carriage_returns:
-            dropped -= carriage_returns - (_occurrences(rows, "\r") if quoted else 0)
+            dropped -= carriage_returns - (occurrences(b"\r") if quoted else 0)
         if quoted:
-            kept = _occurrences(rows, self.quote or "") if self._quote * 2 in block else 0
-            dropped -= block.count(self._quote) - kept
+            # Of a doubled quote one is kept.
+            kept = 0
+            if self._quote * 2 in block:
+                kept = _occurrences(rows, self._quote) if cells is None else occurrences(self._quote) // 2
+            dropped -= quotes - kept
         sound = lines - inside == rows.height and dropped == rows.height * columns
         return (rows, lines) if sound else None
 
@@ -177,5 +188,10 @@ class Grammar:
             at = end + 1
 
 
-def _occurrences(rows: pl.DataFrame, text: str) -> int:
+# Bytes for each quote.
+_FEW = 200
+
+
+def _occurrences(rows: pl.DataFrame, byte: bytes) -> int:
+    text = byte.decode()
     return int(rows.select(pl.sum_horizontal(pl.all().str.count_matches(text, literal=True).sum())).item())
