@@ -192,6 +192,12 @@ class Delivery:
             piece.attempts += 1
             intent = [*changes, self._status(piece, "sending"), count_request(self._target.run, self._target.name)]
             await self._journal.write(intent)
+            if self._pacer.paused:
+                # Another request was told to wait while this one's intent was synced.
+                piece.attempts -= 1
+                unmade = count_request(self._target.run, self._target.name, -1)
+                await self._journal.write([self._status(piece, "pending"), unmade])
+                continue
             receipt = await self._exchange(piece)
             if receipt.outcome is Outcome.TAKEN:
                 await self._taken(piece, receipt)
@@ -211,8 +217,10 @@ class Delivery:
                     f"{receipt.message.removesuffix('.')}. Mend the destination in the mapping, then run again"
                 )
             if receipt.outcome is Outcome.NOT_TAKEN:
+                # First of all the others wait, too.
+                wait = self._pause(receipt)
                 await self._journal.write([self._status(piece, "pending", message=receipt.message)])
-                self._wait_or_give_up(receipt)
+                self._give_up_after(wait, receipt)
             elif not await self._in_doubt(piece, receipt):
                 return
 
@@ -281,12 +289,16 @@ class Delivery:
         except LoaderError as error:
             self._end(error)
 
-    def _wait_or_give_up(self, receipt: Receipt) -> None:
-        """Pause the destination, or raise Unreachable where nothing was taken for too long."""
-        target = self._target
-        floor = target.route.floor if receipt.message.startswith("HTTP 429") else 0.0
+    def _pause(self, receipt: Receipt) -> float:
+        """Pause the destination; the seconds."""
+        floor = self._target.route.floor if receipt.message.startswith("HTTP 429") else 0.0
         wait = self._pacer.failed(receipt.wait, floor)
-        self._progress.retrying(target.name, wait, receipt.message)
+        self._progress.retrying(self._target.name, wait, receipt.message)
+        return wait
+
+    def _give_up_after(self, wait: float, receipt: Receipt) -> None:
+        """Raise Unreachable where nothing was taken for too long when `wait` seconds have passed."""
+        target = self._target
         failing = self._pacer.failing
         if failing + wait > target.settings.give_up_after:
             raise Unreachable(
@@ -307,7 +319,7 @@ class Delivery:
         else:
             await self._journal.write([self._status(piece, "in_doubt", message=receipt.message)])
         if target.in_doubt == "resend":
-            self._wait_or_give_up(receipt)
+            self._give_up_after(self._pause(receipt), receipt)
             return True
         self._doubts += 1
         if target.in_doubt == "hold":

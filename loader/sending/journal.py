@@ -60,7 +60,7 @@ _free_id = _sql(
 _count_request = _sql(
     sa.update(destinations)
     .where(destinations.c.run == sa.bindparam("b_run"), destinations.c.destination == sa.bindparam("b_destination"))
-    .values(requests=destinations.c.requests + sa.literal_column("1"))
+    .values(requests=destinations.c.requests + sa.bindparam("b_more"))
 )
 
 
@@ -74,9 +74,9 @@ def set_chunk(
     return _set_chunk, {f"b_{key}": value for key, value in named.items()}
 
 
-def count_request(run: str, destination: str) -> Change:
-    """One more request was made."""
-    return _count_request, {"b_run": run, "b_destination": destination}
+def count_request(run: str, destination: str, more: int = 1) -> Change:
+    """One more request is made; -1: one that was counted was not."""
+    return _count_request, {"b_run": run, "b_destination": destination, "b_more": more}
 
 
 def split_chunk(chunk: dict[str, Any], left: tuple[int, int, int], right: dict[str, Any]) -> list[Change]:

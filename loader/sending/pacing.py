@@ -39,8 +39,13 @@ class Pacer:
                 await self.sleep(slot - now)
             if self.halt.is_set():
                 raise Halted
-            if self._paused_until <= time.monotonic():
+            if not self.paused:
                 return
+
+    @property
+    def paused(self) -> bool:
+        """Whether no request may leave now."""
+        return self._paused_until > time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, but wake when the destination is halted."""
@@ -65,7 +70,7 @@ class Pacer:
         if self._failing_since is None:
             self._failing_since = time.monotonic()
         # Requests that were under way together fail together: they count as one failure.
-        if time.monotonic() >= self._paused_until:
+        if not self.paused:
             self._failures += 1
         backoff = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._failures - 1, 10)) * random.uniform(1.0, 1.25)  # noqa: S311
         # A provider that asks for no wait at all would be asked again as fast as it answers.
