@@ -33,8 +33,10 @@ _FAULTS: list[dict[str, Any]] = [
 ]
 
 
-def soak(folder: Path, minutes: float, say: Callable[[str], object], every: float = 1.0) -> dict[str, Any]:
-    """Deliver for about so many minutes; what was measured, early and late. Raises Growth."""
+def soak(
+    folder: Path, minutes: float, say: Callable[[str], object], every: float = 1.0, tolerance: float = 0.1
+) -> dict[str, Any]:
+    """Deliver for about so many minutes; what was measured, early and late. Raises Growth, see `no_growth`."""
     project, rows = Project(folder), round(EVENTS_PER_MINUTE * minutes)
     path = project.csv(numbered(rows, users=997))
     with sandbox() as stand_in:
@@ -69,5 +71,5 @@ def soak(folder: Path, minutes: float, say: Callable[[str], object], every: floa
         "faults": faults,
         "events": {to["name"]: to["events"] for to in result["destinations"]},
         "requests": {to["name"]: to["requests"] for to in result["destinations"]},
-        "early and late": no_growth(samples),
+        "early and late": no_growth(samples, tolerance),
     }
