@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -171,13 +172,10 @@ def _write_csv(
 ) -> None:
     like = source if isinstance(source, CsvSettings) else CsvSettings(type="csv", path=["-"])
     with path.open("w", encoding=like.encoding, newline="", errors="strict") as file:
-        writer = csv.writer(
-            file,
-            delimiter=like.separator,
-            lineterminator="\n",
-            quotechar=like.quote or None,
-            quoting=csv.QUOTE_MINIMAL if like.quote else csv.QUOTE_NONE,
-        )
+        shape: dict[str, Any] = {"delimiter": like.separator, "lineterminator": "\n", "quotechar": like.quote or None}
+        writer = csv.writer(file, **shape, quoting=csv.QUOTE_MINIMAL if like.quote else csv.QUOTE_NONE)
+        # Python leaves a carriage return bare, and at the end of a line it would be lost.
+        careful = csv.writer(file, **shape, quoting=csv.QUOTE_ALL) if like.quote else writer
         if like.has_header:
             writer.writerow(columns)
         for record in records:
@@ -188,7 +186,8 @@ def _write_csv(
                 known = [_text(record.members[name]) for name in columns if name in record.members]
                 writer.writerow([*known, *json.loads(record.members.get(EXTRA, "[]"))])
             else:
-                writer.writerow([_text(record.members.get(name)) for name in columns])
+                cells = [_text(record.members.get(name)) for name in columns]
+                (careful if any("\r" in cell for cell in cells) else writer).writerow(cells)
 
 
 def _write_jsonl(

@@ -384,7 +384,7 @@ def test_a_killed_process_does_not_hold_the_state(project: QuickProject, stand_i
     assert project.killed_run(lambda: stand_in.requests() != []) == -signal.SIGKILL
     ended = project.loader("status", path)
     assert "held by" not in ended.out
-    assert last_line(ended.out) in (f"loader run {path}", f"loader resolve {path} --skip")
+    assert last_line(ended.out) in (f"loader run {path}", f"loader resolve {path} --resend")
 
 
 # Signals --------------------------------------------------------------------------------------------------------------
