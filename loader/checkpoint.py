@@ -428,6 +428,11 @@ class Checkpoint:
         with self.reading() as connection:
             return list(connection.execute(query).mappings())
 
+    def knows_files(self) -> bool:
+        """Whether any file was ever loaded."""
+        with self.reading() as connection:
+            return connection.execute(sa.select(files.c.run).limit(1)).first() is not None
+
     def origin(self, run: str) -> str:
         """The run that read the rows of `run` from the source: itself, or the one whose events it sends again."""
         with self.reading() as connection:

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from loader.checkpoint import FINISHED, Checkpoint, Row, left_to_retry
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
 from loader.mapping import Bound, Destination, Kept, Mapped, Mapping, StandIns, bind, read
-from loader.plan import MaxRejected, Planner, audit, forget_rows, keep_files, open_part, read_ahead, restage
+from loader.plan import MaxRejected, Planner, audit, beside, forget_rows, keep_files, open_part, read_ahead, restage
 from loader.report.totals import RunTotals, totals
 from loader.report.words import plural
 from loader.sending import Progress, Target, deliver_run
@@ -200,7 +200,9 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
                 run, run_folder(folder, run), bound.destinations, transaction, again=options.again,
                 digest=not source.inputs and not mapping.tells_new_rows, keep_rows=not source.inputs,
             )  # fmt: skip
-            with planner, closing(read_ahead(_mapped(read_ahead(source.frames(new.inputs)), bound))) as mapped:
+            hashing = beside(lambda: [item.digest() for item in new.inputs])
+            frames = read_ahead(source.frames(new.inputs))
+            with planner, hashing, closing(read_ahead(_mapped(frames, bound))) as mapped:
                 for frame, kept, events in mapped:
                     planner.count(frame, kept)
                     planner.add(kept.rows, events, new.delivered_of(frame.input))

@@ -1,7 +1,7 @@
 """The plan: events checked against the provider's limits, cut into chunks and staged on disk, before any is sent."""
 
 from loader.plan.audit import audit
-from loader.plan.background import read_ahead
+from loader.plan.background import beside, read_ahead
 from loader.plan.budget import MaxRejected
 from loader.plan.chunking import Room, chunk_ends
 from loader.plan.encoding import LateEvents, encode
@@ -27,6 +27,7 @@ __all__ = [
     "Staged",
     "Stager",
     "audit",
+    "beside",
     "by_user",
     "chunk_ends",
     "encode",

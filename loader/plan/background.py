@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -26,6 +27,15 @@ def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
                 yield item
         finally:
             thread.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def beside(action: Callable[[], object]) -> Iterator[None]:
+    """Do `action` in a thread of its own while the block runs. Raises what it raised."""
+    with ThreadPoolExecutor(1, "beside") as thread:
+        done = thread.submit(action)
+        yield
+        done.result()
 
 
 class Background:

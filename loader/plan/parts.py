@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -73,25 +73,18 @@ def write_durably(frame: pl.DataFrame, path: Path) -> None:
         sync_folder(path.parent)
 
 
-def open_part(run_folder: Path, destination: str, number: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """The events of a part (`PART_SCHEMA`, or some columns of it), in the order of the plan.
-
-    Raises StateError if it is missing or damaged.
-    """
-    path = part_path(run_folder, destination, number)
-    return _read(path, "restore it, or drop the rest with `loader cancel`", columns)
+def open_part(run_folder: Path, destination: str, number: int) -> pl.DataFrame:
+    """The events of a part (`PART_SCHEMA`), in the order of the plan. Raises StateError if it is missing or damaged."""
+    return _read(part_path(run_folder, destination, number), "restore it, or drop the rest with `loader cancel`")
 
 
-def _read(path: Path, way_out: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """The frame that `write_durably` wrote, or these columns of it.
-
-    Raises StateError with `way_out` where it is gone or not as it was.
-    """
+def _read(path: Path, way_out: str) -> pl.DataFrame:
+    """The frame that `write_durably` wrote. Raises StateError with `way_out` where it is gone or not as it was."""
     try:
         written = path.read_bytes()
         checksum = path.with_suffix(".sha256").read_bytes()
         if hashlib.sha256(written).hexdigest().encode() == checksum[:64]:
-            return pl.read_parquet(written, columns=None if columns is None else list(columns))
+            return pl.read_parquet(written)
         cause = "its bytes are not those that were written"
     except FileNotFoundError as error:
         raise StateError(f"{error.filename} is missing, a part of the plan: {way_out}") from None

@@ -35,6 +35,9 @@ def new_files(
     changed may be read anew. Raises SourceError where it is not, and where only destinations that the mapping no longer
     has got a file: they may be the same under another name.
     """
+    if len(inputs) == 1 and (again or not checkpoint.knows_files()):
+        # There is nothing to compare its content with, so that it can be read for its digest while it is loaded.
+        return New(list(inputs), {inputs[0].path: set()}, [])
     new = New([], {}, [])
     taken: dict[str, str] = {}
     for item in inputs:
