@@ -125,15 +125,22 @@ def _to_number(values: pl.Series) -> pl.Series:
     return pl.select(pl.when(number.is_finite()).then(number).otherwise(None)).to_series()
 
 
+# Digits after the point of a decimal column, which has 38 in all: one value with more must not leave the others without
+# room before the point.
+MAX_SCALE = 18
+
+
 def _to_decimal(values: pl.Series) -> pl.Series:
     if values.dtype.is_decimal():
         return values
     if values.dtype.is_integer():
         return values.cast(pl.Decimal(38, 0), strict=False)
     text = _matching(to_text(values), _DECIMAL)
-    digits = text.str.extract(r"\.([0-9]*)$", 1).str.len_bytes().max()
-    scale = digits if isinstance(digits, int) else 0
-    return text.cast(pl.Decimal(38, min(scale, 37)), strict=False)
+    digits = text.str.extract(r"\.([0-9]*?)0*$", 1).str.len_bytes()
+    most = digits.max()
+    # Polars would round those that have more.
+    exact = pl.select(pl.when(digits.fill_null(0) <= MAX_SCALE).then(text)).to_series()
+    return exact.cast(pl.Decimal(38, min(most, MAX_SCALE) if isinstance(most, int) else 0), strict=False)
 
 
 def _to_boolean(values: pl.Series) -> pl.Series:

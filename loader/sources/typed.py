@@ -42,15 +42,15 @@ def dtype_of(kind: ColumnType, scale: int) -> pl.DataType:
 
 
 def decimal_scale(cells: pl.Series) -> int:
-    """The digits after the point that the decimals among `cells` (text) need."""
-    digits = cells.str.extract(r"^\s*[+-]?[0-9]*\.([0-9]*)\s*$", 1).str.len_bytes().max()
-    return min(digits, 37) if isinstance(digits, int) else 0
+    """The digits after the point that the decimals among `cells` (text) need, as far as a column has room for them."""
+    digits = cells.str.extract(r"^\s*[+-]?[0-9]*\.([0-9]*?)0*\s*$", 1).str.len_bytes().max()
+    return min(digits, convert.MAX_SCALE) if isinstance(digits, int) else 0
 
 
 def text_scale(cell: str) -> int:
     """The same for one text."""
-    match = re.fullmatch(r"\s*[+-]?[0-9]*\.([0-9]*)\s*", cell)
-    return 0 if match is None else min(len(match[1]), 37)
+    match = re.fullmatch(r"\s*[+-]?[0-9]*\.([0-9]*?)0*\s*", cell)
+    return 0 if match is None else min(len(match[1]), convert.MAX_SCALE)
 
 
 class Finish:
@@ -140,6 +140,8 @@ def _rejections(rows: pl.DataFrame, cells: pl.Series, failures: pl.Series, name:
     parts = []
     for reason in failures.drop_nulls().unique().sort():
         what = f"is not {convert.WANTED[kind]}" if reason in ("bad_type", "bad_time") else rejection.REASONS[reason]
+        if kind == "decimal":
+            what += f" of at most 38 digits, {convert.MAX_SCALE} of them after the point"
         between = " " if reason in ("bad_type", "bad_time") else ": "
         message = f"column '{name}': '{{value}}'{between}{what}"
         mask = (failures == reason).fill_null(value=False)
