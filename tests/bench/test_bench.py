@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.bench.race import make, race, racers, ratio, sink
+from tests.bench.race import Lap, make, race, racers, ratio, sink
 
 # README.md tells the full distance. At this one the loader's start-up takes nearly half of its time, so that it does
 # only 0.9 times as many events a second as the script; other tests may run beside it, so half of that must be left.
@@ -50,10 +52,17 @@ def test_both_send_the_same_events(provider: str, tmp_path: Path) -> None:
     assert sent["loader"] == sent["script"]
 
 
-def test_the_loader_keeps_up(tmp_path: Path) -> None:
-    data = tmp_path / "events.csv"
+def raced(folder: Path) -> dict[str, list[Lap]]:
+    data = folder / "events.csv"
     make(data, ROWS)
     with sink() as to:
-        laps = race(racers("batch", data, to, tmp_path), ROWS, rounds=2)
+        return race(racers("batch", data, to, folder), ROWS, rounds=2)
+
+
+def test_the_loader_keeps_up(tmp_path: Path) -> None:
+    # In another process: a child's peak memory counts from that of the process that starts it, and this one has run
+    # other tests.
+    with ProcessPoolExecutor(1, get_context("spawn")) as other:
+        laps = other.submit(raced, tmp_path).result()
     assert ratio(laps) > LEAST_RATIO
     assert max(lap.peak for lap in laps["loader"]) < MOST_MEGABYTES
