@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from loader.jsontype import holds_json
 from loader.mapping import read
 from loader.settings import CsvSettings, SourceSettings, SqlSettings
 from loader.sources import open_source
+from loader.sources.base import printable
 
 _decode_value = json.JSONDecoder().raw_decode
 _BLANKS = re.compile(r"[ \t\r\n]*")
@@ -149,9 +150,10 @@ def _members(text: str) -> dict[str, str] | None:
             _, at = _decode_value(text, start)
             found[key] = text[start:at]
             at = _skip(text, at)
-    except (ValueError, IndexError):
+        # What stands behind the object would be lost.
+        return found if _skip(text, at + 1) == len(text) else None
+    except (ValueError, IndexError, RecursionError):
         return None
-    return found
 
 
 def _skip(text: str, at: int) -> int:
@@ -164,7 +166,8 @@ def _text(value: str | None) -> str:
     if value is None or value == "null":
         return ""
     decoded: str = json.loads(value) if value.startswith('"') else value
-    return decoded
+    # Half a character, such as \ud800, is no text; it is written out.
+    return printable(decoded)
 
 
 def _write_csv(
@@ -172,22 +175,25 @@ def _write_csv(
 ) -> None:
     like = source if isinstance(source, CsvSettings) else CsvSettings(type="csv", path=["-"])
     with path.open("w", encoding=like.encoding, newline="", errors="strict") as file:
-        shape: dict[str, Any] = {"delimiter": like.separator, "lineterminator": "\n", "quotechar": like.quote or None}
-        writer = csv.writer(file, **shape, quoting=csv.QUOTE_MINIMAL if like.quote else csv.QUOTE_NONE)
-        # Python leaves a carriage return bare, and at the end of a line it would be lost.
-        careful = csv.writer(file, **shape, quoting=csv.QUOTE_ALL) if like.quote else writer
+
+        def put(cells: Collection[str]) -> None:
+            # Python leaves a carriage return bare, and a reader takes it for the line's end.
+            needed = csv.QUOTE_ALL if any("\r" in cell for cell in cells) else csv.QUOTE_MINIMAL
+            quoting = needed if like.quote else csv.QUOTE_NONE
+            signs: dict[str, Any] = {"delimiter": like.separator, "quotechar": like.quote or None}
+            csv.writer(file, **signs, lineterminator="\n", quoting=quoting).writerow(cells)
+
         if like.has_header:
-            writer.writerow(columns)
+            put(columns)
         for record in records:
             if record.raw is not None:
                 file.write(record.raw.rstrip("\r\n") + "\n")
             elif record.ragged:
                 # As ragged as it was: cells that somebody invents would hide what is to be mended.
                 known = [_text(record.members[name]) for name in columns if name in record.members]
-                writer.writerow([*known, *json.loads(record.members.get(EXTRA, "[]"))])
+                put([*known, *json.loads(record.members.get(EXTRA, "[]"))])
             else:
-                cells = [_text(record.members.get(name)) for name in columns]
-                (careful if any("\r" in cell for cell in cells) else writer).writerow(cells)
+                put([_text(record.members.get(name)) for name in columns])
 
 
 def _write_jsonl(

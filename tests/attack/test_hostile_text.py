@@ -176,3 +176,16 @@ def test_a_cell_of_a_megabyte(project: Project, stand_in: RunningSandbox) -> Non
     project.mapping({**mapping(stand_in, source), "destinations": [credentials("appizer", stand_in.url)]})
     assert run(project).code == 0
     assert [event["event"]["properties"]["text"] for event in stand_in.received("appizer")] == cells
+
+
+@pytest.mark.parametrize("output", ["mended.csv", "mended.jsonl", "mended.parquet"])
+def test_lines_that_are_no_json_are_written_whole(project: Project, stand_in: RunningSandbox, output: str) -> None:
+    lines = ['{"a":' + "[" * deep + "]" * deep + "}" for deep in (300, 2_000, 100_000)]
+    lines += ['{"a":"\\ud800"}', '{"a":1e999}', '{"a":1}x', '{"a":"x"} {}', '{"a":"\\ud800\\u0041"}', '"\\udc00"']
+    (project.folder / "e.jsonl").write_text("\n".join(['{"a":[1]}', *lines]))
+    project.mapping(mapping(stand_in, {"type": "jsonl", "path": "e.jsonl"}))
+    assert run(project).json["rows"] == {"read": 10, "filtered": 0, "rejected": 9, "events": 1}
+    ended = project.loader("rejects", "load.yaml", "--output", output)
+    assert (ended.code, ended.out.splitlines()[0]) == (0, f"9 rows written to {output}")
+    if output == "mended.jsonl":
+        assert (project.folder / output).read_text().splitlines() == lines
