@@ -180,8 +180,8 @@ def _write_csv(
             # Python leaves a carriage return bare, and a reader takes it for the line's end.
             needed = csv.QUOTE_ALL if any("\r" in cell for cell in cells) else csv.QUOTE_MINIMAL
             quoting = needed if like.quote else csv.QUOTE_NONE
-            signs: dict[str, Any] = {"delimiter": like.separator, "quotechar": like.quote or None}
-            csv.writer(file, **signs, lineterminator="\n", quoting=quoting).writerow(cells)
+            signs: dict[str, Any] = {"delimiter": like.separator, "quotechar": like.quote or None, "quoting": quoting}
+            csv.writer(file, **signs, lineterminator="\n").writerow(cells)
 
         if like.has_header:
             put(columns)
