@@ -12,7 +12,7 @@ import polars as pl
 
 from loader.errors import SourceError
 from loader.settings import CursorValue, ParquetSettings
-from loader.sources import base, files
+from loader.sources import base
 from loader.sources.base import Frame, Input, check_names, numbered
 from loader.sources.cursor import Watch
 from loader.sources.typed import Finish
@@ -26,12 +26,13 @@ class ParquetSource:
     def __init__(
         self,
         settings: ParquetSettings,
+        inputs: Sequence[Input],
         *,
         timezone: str | None,
         cursor: CursorValue | None,
         used: Collection[str] | None,
     ) -> None:
-        self.inputs = files.find(settings.path)
+        self.inputs = list(inputs)
         first = self.inputs[0]
         schema = _schema(first)
         for other in self.inputs[1:]:
@@ -74,7 +75,7 @@ class ParquetSource:
 
 
 def _scan(file: Input) -> pl.LazyFrame:
-    return pl.scan_parquet(file.path, glob=False)
+    return pl.scan_parquet(file.whole(), glob=False)
 
 
 def _schema(file: Input) -> dict[str, pl.DataType]:
