@@ -6,6 +6,7 @@ own tools; credentials of S3 are looked for by boto3, which knows profiles and r
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ try:
     import obstore
     from botocore.exceptions import BotoCoreError
     from obstore.auth.boto3 import Boto3CredentialProvider
-    from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
+    from obstore.exceptions import BaseError, PreconditionError
     from obstore.store import AzureStore, GCSStore, S3Store
 except ImportError as error:
     raise SourceError(
@@ -34,10 +35,7 @@ if TYPE_CHECKING:
 
 # A request each, so that none lasts long and a broken one costs little.
 BLOCK_BYTES = 8 << 20
-_PATIENCE: Any = {
-    "client_options": {"connect_timeout": "10s", "timeout": "60s"},
-    "retry_config": {"max_retries": 5, "retry_timeout": timedelta(seconds=60)},
-}
+_RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
 _FAILURES = (BaseError, OSError, ValueError)
 _TOLD = [re.compile(words) for words in (r"status code: (\d+ [A-Za-z ]+)", r"<Code>(\w+)</Code>", r"HTTP error: (.+)")]
 _CREDENTIALS = {
@@ -102,20 +100,26 @@ class Stores:
 
 
 def _open(scheme: str, bucket: str) -> ObjectStore:
+    # Without TLS only where the environment asks for it.
+    plain = any("ENDPOINT" in name and value.startswith("http://") for name, value in os.environ.items())
+    options: Any = {
+        "client_options": {"connect_timeout": "10s", "timeout": "60s", "allow_http": plain},
+        "retry_config": _RETRIES,
+    }
     if scheme == "gs":
-        return GCSStore(bucket, **_PATIENCE)
+        return GCSStore(bucket, **options)
     if scheme == "az":
-        return AzureStore(bucket, **_PATIENCE)
+        return AzureStore(bucket, **options)
     try:
         session = boto3.Session()
         credentials = session.get_credentials()
         if credentials is None:
-            return S3Store(bucket, skip_signature=True, **_PATIENCE)
+            return S3Store(bucket, skip_signature=True, **options)
         # A login that has expired is known before the first request.
         credentials.get_frozen_credentials()
     except BotoCoreError as error:
         raise SourceError(f"s3://{bucket}: the credentials cannot be used: {error}") from None
-    return S3Store(bucket, credential_provider=Boto3CredentialProvider(session), **_PATIENCE)
+    return S3Store(bucket, credential_provider=Boto3CredentialProvider(session), **options)
 
 
 def _matches(store: ObjectStore, pattern: str) -> Sequence[ObjectMeta]:
@@ -151,7 +155,7 @@ def _failure(name: str, error: Exception) -> SourceError:
     text = str(error)
     told = [found[1].strip() for words in _TOLD if (found := words.search(text))]
     words = ", ".join(told) or re.sub(r"\S+://\S+", "…", text.splitlines()[0] if text else type(error).__name__)
-    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or "credential" in text.lower():
+    if words.startswith(("401", "403")):
         ways = _CREDENTIALS[name.partition("://")[0].lower()]
         return SourceError(f"{name}: access was refused ({words}); check the credentials: {ways}")
     return SourceError(f"{name} cannot be read: {words}")
