@@ -6,6 +6,7 @@ own tools; credentials of S3 are looked for by boto3, which knows profiles and r
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,7 @@ BLOCK_BYTES = 8 << 20
 _RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
 _FAILURES = (BaseError, OSError, ValueError)
 _TOLD = [re.compile(words) for words in (r"status code: (\d+ [A-Za-z ]+)", r"<Code>(\w+)</Code>", r"HTTP error: (.+)")]
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "GOOGLE_BASE_URL", "AZURE_STORAGE_ENDPOINT")
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role; AWS_REGION",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, `gcloud auth application-default login`, or the machine's role",
@@ -60,7 +62,7 @@ class _Object:
         for start in range(0, self.size, BLOCK_BYTES):
             wanted: Any = {"range": (start, start + BLOCK_BYTES)} | ({"if_match": self.tag} if self.tag else {})
             try:
-                block = bytes(obstore.get(self.store, self.key, options=wanted).bytes())
+                block = asyncio.run(_block(self.store, self.key, wanted))
             except PreconditionError:
                 raise SourceError(
                     f"{self.name} changed while it was read; nothing of this read is kept. "
@@ -88,7 +90,7 @@ class Stores:
             if root not in self._open:
                 self._open[root] = _open(match[1].lower().removesuffix("://"), match[2])
             store = self._open[root]
-            found = _matches(store, key) if any(c in key for c in "*?[") else [obstore.head(store, key)]
+            found = asyncio.run(_matches(store, key) if any(c in key for c in "*?[") else _named(store, key))
         except _FAILURES as error:
             raise _failure(address, error) from None
         if not found:
@@ -101,7 +103,7 @@ class Stores:
 
 def _open(scheme: str, bucket: str) -> ObjectStore:
     # Without TLS only where the environment asks for it.
-    plain = any("ENDPOINT" in name and value.startswith("http://") for name, value in os.environ.items())
+    plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
     options: Any = {
         "client_options": {"connect_timeout": "10s", "timeout": "60s", "allow_http": plain},
         "retry_config": _RETRIES,
@@ -122,12 +124,23 @@ def _open(scheme: str, bucket: str) -> ObjectStore:
     return S3Store(bucket, credential_provider=Boto3CredentialProvider(session), **options)
 
 
-def _matches(store: ObjectStore, pattern: str) -> Sequence[ObjectMeta]:
+# Only asyncio lets go of a request when a signal arrives.
+
+
+async def _block(store: ObjectStore, key: str, options: Any) -> bytes:
+    return bytes(await (await obstore.get_async(store, key, options=options)).bytes_async())
+
+
+async def _named(store: ObjectStore, key: str) -> Sequence[ObjectMeta]:
+    return [await obstore.head_async(store, key)]
+
+
+async def _matches(store: ObjectStore, pattern: str) -> Sequence[ObjectMeta]:
     """The objects that `pattern` matches; an object with exactly this name is the only one."""
     parts = pattern.split("/")
     fixed = next(i for i, part in enumerate(parts) if any(c in part for c in "*?["))
     found, folders = [], set()
-    for page in obstore.list(store, "/".join(parts[:fixed]) or None, chunk_size=1000):
+    async for page in obstore.list(store, "/".join(parts[:fixed]) or None, chunk_size=1000):
         for item in page:
             folders.add(item["path"].rpartition("/")[0])
             if item["path"] == pattern:
@@ -155,7 +168,9 @@ def _failure(name: str, error: Exception) -> SourceError:
     text = str(error)
     told = [found[1].strip() for words in _TOLD if (found := words.search(text))]
     words = ", ".join(told) or re.sub(r"\S+://\S+", "…", text.splitlines()[0] if text else type(error).__name__)
-    if words.startswith(("401", "403")):
+    # A store that lacks a setting is never asked; where nothing else gives credentials, the machine's metadata are.
+    unset = "metadata" in text or (text.startswith("Generic") and not told)
+    if unset or words.startswith(("401", "403")):
         ways = _CREDENTIALS[name.partition("://")[0].lower()]
-        return SourceError(f"{name}: access was refused ({words}); check the credentials: {ways}")
+        return SourceError(f"{name} cannot be read: {words}; check the credentials: {ways}")
     return SourceError(f"{name} cannot be read: {words}")

@@ -175,7 +175,7 @@ def test_keys_that_are_refused_are_not_shown(
     try:
         for path in ("s3://closed/x.csv", "s3://closed/*.csv"):
             words = failure(lambda path=path: files(path, tmp_path))  # type: ignore[misc]
-            assert words.startswith(f"{path}: access was refused (403 Forbidden")
+            assert words.startswith(f"{path} cannot be read: 403 Forbidden")
             assert "AWS_ACCESS_KEY_ID" in words
             assert "test-" not in words
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", good["AccessKeyId"])
@@ -196,7 +196,7 @@ def test_keys_that_are_refused_are_not_shown(
         assert "missing" in failure(lambda: files("s3://closed/*.csv", tmp_path))
         # None at all: as a public bucket is read.
         monkeypatch.delenv("AWS_PROFILE")
-        assert "access was refused" in failure(lambda: files("s3://closed/x.csv", tmp_path))
+        assert "403 Forbidden; check the credentials" in failure(lambda: files("s3://closed/x.csv", tmp_path))
     finally:
         s3.authenticate(False)
     s3.client().put_object_acl(Bucket="closed", Key="x.csv", ACL="public-read")
