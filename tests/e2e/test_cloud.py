@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import signal
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -19,7 +22,7 @@ from tests.support.sandbox import RunningSandbox
 @pytest.fixture
 def bucket(s3: S3, near: Relay, request: pytest.FixtureRequest) -> str:
     """A bucket of the test's own."""
-    name = str(request.node.name).replace("_", "-")[:60]
+    name = re.sub("[^a-z0-9]+", "-", str(request.node.name))[:60].strip("-")
     s3.put(name)
     return name
 
@@ -97,6 +100,33 @@ def test_a_broken_fetch_keeps_nothing(
     near.cuts = 0
     assert load(project, near).destination()["sent"] == 80
     assert project.loader("check", path, env=near.environment).code == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_fetch_that_hangs_and_is_ended(
+    s3: S3, near: Relay, bucket: str, project: Project, stand_in: RunningSandbox, how: signal.Signals
+) -> None:
+    path = mapping(project, stand_in, f"s3://{bucket}/x.csv")
+    rows = numbered(40)
+    wide = [[*rows[0], "pad"], *([*row, "x" * 300_000] for row in rows[1:])]
+    project.csv(wide, "wide.csv")
+    s3.put_all(bucket, {"x.csv": (project.folder / "wide.csv").read_bytes()})
+    near.cuts, near.cut_after, near.stalls = 1000, 10_000_000, True
+    runs = project.folder / ".loader" / "load" / "runs"
+    with project.start("run", path, env=near.environment) as process:
+        deadline = time.monotonic() + 60
+        while not list(runs.glob("*/copies/*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(how)
+        process.communicate(timeout=10)
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[how]
+    left = list(runs.iterdir())
+    assert len(left) == (how == signal.SIGKILL)
+    near.cuts, near.stalls = 0, False
+    assert load(project, near).destination()["sent"] == 40
+    assert not set(left) & set(runs.iterdir()), "what was cut short is removed"
+    assert not list(runs.glob("*/*/copies"))
 
 
 def test_looking_at_it(s3: S3, near: Relay, bucket: str, project: Project, stand_in: RunningSandbox) -> None:

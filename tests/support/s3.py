@@ -89,13 +89,13 @@ def s3_server(folder: Path) -> Iterator[S3]:
 
 class Relay:
     """Passes connections on. `requests`: the first lines of what was asked. `sent`: bytes that came back.
-    `cuts`: so many answers to GETs of objects are cut off after `cut_after` bytes."""
+    `cuts`: so many answers to GETs of objects are cut off after `cut_after` bytes, or (`stalls`) go on no more."""
 
     def __init__(self, to: int) -> None:
         self._to = to
         self.requests: list[str] = []
         self.sent = 0
-        self.cuts, self.cut_after = 0, 0
+        self.cuts, self.cut_after, self.stalls = 0, 0, False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -141,6 +141,8 @@ class Relay:
                 self.sent += len(data)
                 if state["object"] and self.cuts and passed >= self.cut_after:
                     self.cuts -= 1
+                    while self.stalls:
+                        time.sleep(0.05)
                     break
         self._end(near, far)
 
