@@ -82,6 +82,8 @@ class Stores:
     def find(self, address: str) -> list[_Object]:
         """The objects that `address` names, a glob's in the order of their names. Raises SourceError where it finds
         none."""
+        if "@" in address.split("/")[2]:
+            raise SourceError("credentials do not belong in an address; the environment gives them")
         match = re.fullmatch(r"([A-Za-z0-9]+://)([^/]+)/+(.*[^/])", address, re.DOTALL)
         if match is None:
             raise SourceError(f"{address} names no files; name them, such as {address.rstrip('/')}/*.csv")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from loader import initializing
 from loader.errors import SourceError
 from loader.sources import Input
 from loader.sources.files import find
@@ -171,6 +172,18 @@ def test_secrets_of_an_address_are_sent_and_not_shown(server: Server, tmp_path: 
     words = failure(lambda: find(both, tmp_path))
     assert "two queries" in words
     assert "hidden" not in words
+
+
+def test_a_mapping_holds_no_secret_of_an_address(server: Server, tmp_path: Path) -> None:
+    server.content = CONTENT[:1000]
+    address = f"https://127.0.0.1:{server.server_port}/whole.csv"
+    target = initializing.default_output(f"{address}?s=hidden", "batch", None)
+    assert str(target) == "whole_to_batch.yaml"
+    made = initializing.initialize(f"{address}?s=hidden", "batch", tmp_path / target, lambda _rows, _unread: None)
+    assert "hidden" not in made.scaffold.text
+    assert ("${SOURCE_URL}" in made.scaffold.text, made.secret) == (True, "SOURCE_URL")
+    made = initializing.initialize(address, "batch", tmp_path / target, lambda _rows, _unread: None)
+    assert (address in made.scaffold.text, made.secret) == (True, None)
 
 
 def test_what_is_refused(server: Server, tmp_path: Path) -> None:

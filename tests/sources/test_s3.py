@@ -84,6 +84,7 @@ def test_what_is_not_there(s3: S3, near: Relay, tmp_path: Path) -> None:
         assert failure(lambda path=path: files(path, tmp_path)) == (  # type: ignore[misc]
             f"{path} names no files; name them, such as {path.rstrip('/')}/*.csv"
         )
+    assert "hidden" not in failure(lambda: files("s3://key:hidden@some/x.csv", tmp_path))
     s3.put_all("some", {"in//x.csv": b"a\n1\n"})
     assert "in//x.csv" in failure(lambda: files("s3://some/in/*.csv", tmp_path))
 
