@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -127,6 +128,21 @@ def test_a_fetch_that_hangs_and_is_ended(
     assert load(project, near).destination()["sent"] == 40
     assert not set(left) & set(runs.iterdir()), "what was cut short is removed"
     assert not list(runs.glob("*/*/copies"))
+
+
+@pytest.mark.parametrize("scheme", ["s3", "https"])
+def test_a_server_that_never_answers(near: Relay, project: Project, stand_in: RunningSandbox, scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        path = mapping(project, stand_in, f"{scheme}://127.0.0.1:{port}/x.csv" if scheme == "https" else "s3://b/x.csv")
+        with project.start(
+            "run", path, env=near.environment | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        ) as process:
+            silent.accept()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "interrupted; nothing was sent" in err
 
 
 def test_looking_at_it(s3: S3, near: Relay, bucket: str, project: Project, stand_in: RunningSandbox) -> None:

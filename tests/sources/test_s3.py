@@ -45,7 +45,7 @@ def failure(act: Callable[[], object]) -> str:
 
 
 def test_names_and_globs(s3: S3, near: Relay, tmp_path: Path) -> None:
-    keys = ["b.csv", "a b+c.csv", "é%41.csv", "x[1].csv", "d/deep/c.csv", "d/c.csv", "d/", "other.txt"]
+    keys = ["b.csv", "a b+c.csv", "é%41.csv", "x[1].csv", "d/deep/c.csv", "d/c.csv", "d-e/f.csv", "d/", "other.txt"]
     s3.put_all("names", {key: b"" if key.endswith("/") else b"a\n1\n" for key in keys})
 
     def names(*paths: str) -> list[str]:
@@ -54,6 +54,7 @@ def test_names_and_globs(s3: S3, near: Relay, tmp_path: Path) -> None:
 
     assert names("*.csv") == ["a b+c.csv", "b.csv", "x[1].csv", "é%41.csv"]
     assert names("**/c.csv") == ["d/c.csv", "d/deep/c.csv"]
+    assert names("*/[cf].csv") == ["d/c.csv", "d-e/f.csv"], "as files of a disk are sorted"
     assert names("d/*.csv") == ["d/c.csv"]
     assert names("*/*/[a-c].csv") == ["d/deep/c.csv"]
     assert names("x[1].csv") == ["x[1].csv"]
