@@ -201,8 +201,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence == io.SEEK_END:
-            self._copy.whole()
+        assert whence != io.SEEK_END, "the end is not known before it is read"
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:

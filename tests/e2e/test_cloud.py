@@ -135,10 +135,8 @@ def test_a_server_that_never_answers(near: Relay, project: Project, stand_in: Ru
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         path = mapping(project, stand_in, f"{scheme}://127.0.0.1:{port}/x.csv" if scheme == "https" else "s3://b/x.csv")
-        with project.start(
-            "run", path, env=near.environment | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
-        ) as process:
-            silent.accept()
+        environment = {**near.environment, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        with project.start("run", path, env=environment) as process, silent.accept()[0]:
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=10)
     assert process.returncode == 130

@@ -164,6 +164,7 @@ def test_secrets_of_an_address_are_sent_and_not_shown(server: Server, tmp_path: 
     file.whole()
     assert "hidden" not in repr(file)
     assert [path for path, _ in server.seen] == ["/whole.csv?signature=hidden"] * 2
+    assert {headers["Accept-Encoding"] for _, headers in server.seen} == {"identity"}
     assert {headers["Authorization"] for _, headers in server.seen} == {"Basic dXNlcjpoaWRkZW4="}
     for path in ("gone.csv", "busy.csv", "unsafe.csv", "endless.csv", "huge.csv"):
         words = failure(lambda path=path: found(server, f"{path}?s=hidden", tmp_path, "u:hidden@").whole())  # type: ignore[misc]
