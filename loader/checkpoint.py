@@ -19,6 +19,7 @@
     planned       run, destination, reason, count                rejections of the plan, counted (destination '': rows),
                   and those of events whose part was lost
     files         destination, digest, path, size, mtime_ns, inode, run, first_row, rows     files that were loaded
+                  of a remote one `inode` is made of its ETag, and `size` is -1 where its server does not say
     ids           destination, id, run, row                      `event.id`s that a plan took, until they are rejected
 
 What a run with `--again` loads has a row of its own in `files` and `ids`, beside those of the runs before: dropping it

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, TypeAdapter
 
@@ -27,13 +28,15 @@ from loader.mapping.proof import Column, Proof, leaves
 from loader.mapping.scaffold import Found, Scaffold, scaffold
 from loader.providers import PROVIDERS
 from loader.settings import SourceSettings, SqlSettings
-from loader.sources import Input, Source, files, open_source
+from loader.sources import Input, Source, files, found_files, open_source
+from loader.sources.remote import SCHEMES
 
 _TYPES = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet",
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite",
 }  # fmt: skip
 _PACKED = (".gz", ".zst")
+_REMOTE = tuple(f"{scheme}://" for scheme in SCHEMES)
 _SEPARATORS = ",;\t|"
 _HEAD_BYTES = 1 << 16
 _QUOTES = ("ragged_row", "bad_quotes")
@@ -87,24 +90,34 @@ def initialize(
     folder = output.absolute().parent
     if _type(source) == "sqlite" and "://" not in source:
         source = f"sqlite:///{source}"
-    if "://" in source or source.startswith("${"):
+    if _is_database(source):
         settings, shown, key, secret = _database(source, table, query, folder)
-        read = _read(settings, watch)
+        read = _read(settings, [], watch)
         origin = "a query" if query else f"the table {table}"
     else:
         if table or query:
-            raise UsageError(f"{source} is a file; --table and --query are for databases")
+            raise UsageError(f"{_name(source)} is a file; --table and --query are for databases")
         settings, read = _file(source, watch)
-        shown = {**settings.model_dump(exclude_unset=True), "path": Path(os.path.relpath(source, folder)).as_posix()}
-        origin = Path(source).name
+        path, secret = _path(source, folder)
+        shown = {**settings.model_dump(exclude_unset=True), "path": path}
+        origin = _name(source)
     if not read.rows - read.lost:
         raise SourceError(f"{origin} has no rows that can be read, so that nothing can be proven of its columns")
     found = Found(shown, origin, _stem(source, table), read.columns, read.rows, read.lost, key)
     return Initialized(found, scaffold(found, PROVIDERS[provider], datetime.now(UTC)), secret)
 
 
+def _is_database(source: str) -> bool:
+    return source.startswith("${") or ("://" in source and not source.lower().startswith(_REMOTE))
+
+
+def _name(source: str) -> str:
+    """The last part of a path or an address; of https without the query, of which nothing may be shown."""
+    return Path(urlsplit(source).path if source.lower().startswith("https://") else source).name
+
+
 def _type(source: str) -> str | None:
-    name = source.lower()
+    name = _name(source).lower()
     for ending in _PACKED:
         name = name.removesuffix(ending)
     return _TYPES.get(Path(name).suffix)
@@ -113,9 +126,9 @@ def _type(source: str) -> str | None:
 def _stem(source: str, table: str | None) -> str:
     if table is not None:
         return table
-    if "://" in source or source.startswith("${") or _type(source) == "sqlite":
+    if _is_database(source) or _type(source) == "sqlite":
         return "event"
-    name = Path(source).name
+    name = _name(source)
     for ending in _PACKED:
         name = name.removesuffix(ending)
     return re.sub(r"[*?\[\]]+", "", Path(name).stem) or "event"
@@ -129,29 +142,38 @@ def _file(source: str, watch: Watch) -> tuple[SourceSettings, Read]:
     if kind is None:
         listed = ", ".join(ending for ending, of in _TYPES.items() if of != "sqlite")
         raise UsageError(
-            f"{source}: what is in the file is told by its ending: {listed} (.gz and .zst may follow the texts); "
-            "a database is given by its URL, such as postgresql://user@host/database"
+            f"{_name(source)}: what is in the file is told by its ending: {listed} "
+            "(.gz and .zst may follow the texts); a database is given by its URL, such as postgresql://user@host/database"
         )
-    if kind == "csv":
-        return _csv(source, watch)
     given: dict[str, Any] = {"type": kind, "path": source}
-    if kind == "jsonl":
-        given |= _mixed(given)
-    settings = _SETTINGS.validate_python(given)
-    return settings, _read(settings, watch)
+    with found_files(_SETTINGS.validate_python(given)) as inputs:
+        if kind == "csv":
+            return _csv(given, inputs, watch)
+        if kind == "jsonl":
+            given |= _mixed(given, inputs)
+        settings = _SETTINGS.validate_python(given)
+        return settings, _read(settings, inputs, watch)
 
 
-def _csv(path: str, watch: Watch) -> tuple[SourceSettings, Read]:
-    inputs = files.find([path])
+def _path(source: str, folder: Path) -> tuple[str, str | None]:
+    """What the mapping says of a file, and the variable that is to hold an address with a secret."""
+    if not source.lower().startswith(_REMOTE):
+        return Path(os.path.relpath(source, folder)).as_posix(), None
+    parts = urlsplit(source)
+    if parts.scheme.lower() == "https" and (parts.query or "@" in parts.netloc):
+        return "${SOURCE_URL}", "SOURCE_URL"
+    return source.replace("${", "$${"), None
+
+
+def _csv(given: dict[str, Any], inputs: list[Input], watch: Watch) -> tuple[SourceSettings, Read]:
     encoding = _encoding(inputs)
-    given: dict[str, Any] = {"type": "csv", "path": path}
     separator = _separator(inputs[0], encoding)
     given |= {"separator": separator} if separator != "," else {}
     given |= {"encoding": encoding} if encoding != "utf-8" else {}
     settings = _SETTINGS.validate_python(given)
     trouble: SourceError | None = None
     try:
-        read = _read(settings, watch)
+        read = _read(settings, inputs, watch)
     except SourceError as error:
         if "quote" not in str(error):
             raise
@@ -161,7 +183,7 @@ def _csv(path: str, watch: Watch) -> tuple[SourceSettings, Read]:
     # Quotes may be ordinary characters in this file, such as inches: then no row is lost without them.
     without = _SETTINGS.validate_python({**given, "quote": ""})
     try:
-        other = _read(without, watch)
+        other = _read(without, inputs, watch)
     except SourceError:
         other = None
     if other is not None and not other.lost:
@@ -219,14 +241,14 @@ def _separator(file: Input, encoding: str) -> str:
     return best[-1] if best[0] else ","
 
 
-def _mixed(given: dict[str, Any]) -> dict[str, Any]:
+def _mixed(given: dict[str, Any], inputs: list[Input]) -> dict[str, Any]:
     """`types` of JSON lines: the columns whose values are of several kinds, such as numbers and texts, as text."""
-    source = open_source(_SETTINGS.validate_python(given), timezone=None, cursor=None, used=())
+    source = open_source(_SETTINGS.validate_python(given), inputs, timezone=None, cursor=None, used=())
     doubtful = [name for name, dtype in source.columns.items() if is_json(dtype) and not isinstance(dtype, Digits)]
     types = {}
     for name in doubtful:
         try:
-            open_source(_SETTINGS.validate_python(given), timezone=None, cursor=None, used=(name,))
+            open_source(_SETTINGS.validate_python(given), inputs, timezone=None, cursor=None, used=(name,))
         except SourceError:
             types[name] = "text"
     return {"types": types} if types else {}
@@ -286,10 +308,10 @@ def _relative(url: str, folder: Path) -> str:
 # Reading --------------------------------------------------------------------------------------------------------------
 
 
-def _read(settings: SourceSettings, watch: Watch) -> Read:
+def _read(settings: SourceSettings, inputs: list[Input], watch: Watch) -> Read:
     """All rows of a source, and what they prove. Raises SourceError."""
     used = () if settings.type == "jsonl" and not settings.types else None
-    source: Source = open_source(settings, timezone="UTC", cursor=None, used=used)
+    source: Source = open_source(settings, inputs, timezone="UTC", cursor=None, used=used)
     try:
         proofs = [Proof(path, dtype, numbers=settings.type == "csv") for path, dtype in leaves(source.columns)]
         rows, unread = 0, dict[str, int]()

@@ -29,7 +29,7 @@ from loader.report.totals import RunTotals, totals
 from loader.report.words import plural
 from loader.sending import Progress, Target, deliver_run
 from loader.settings import cursor_from_text, cursor_to_text
-from loader.sources import Frame, open_source
+from loader.sources import Frame, find_files, open_source
 from loader.sources.ledger import new_files
 from loader.state import discard_others, hold, run_folder, state_folder
 
@@ -179,26 +179,28 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
     """Read every row, map it, check it and stage it; the new run, or None where there is nothing new."""
     began = time.monotonic()
     stored = None if options.again else checkpoint.cursor()
-    source = open_source(
-        mapping.source,
-        timezone=mapping.timezone,
-        cursor=cursor_from_text(stored) if stored else None,
-        used=mapping.used_columns(),
-    )
     names = [destination.name for destination in mapping.destinations]
-    new = new_files(source.inputs, checkpoint, names, again=options.again, safe=mapping.tells_new_rows)
-    for line in new.known:
-        options.watch.say(line)
-    if source.inputs and not new.inputs:
-        return None
-
     run = _new_name(checkpoint)
+    copies = run_folder(folder, run) / "copies"
     try:
+        files = find_files(mapping.source, copies)
+        new = new_files(files, checkpoint, names, again=options.again, safe=mapping.tells_new_rows)
+        for line in new.known:
+            options.watch.say(line)
+        if files and not new.inputs:
+            raise _NothingNewError
+        source = open_source(
+            mapping.source,
+            new.to_open,
+            timezone=mapping.timezone,
+            cursor=cursor_from_text(stored) if stored else None,
+            used=mapping.used_columns(),
+        )
         with closing(source), checkpoint.writing() as transaction:
             bound = bind(mapping, source.columns)
             planner = Planner(
                 run, run_folder(folder, run), bound.destinations, transaction, again=options.again,
-                digest=not source.inputs and not mapping.tells_new_rows, keep_rows=not source.inputs,
+                digest=not files and not mapping.tells_new_rows, keep_rows=not files,
             )  # fmt: skip
             hashing = beside(lambda: [item.digest() for item in new.inputs])
             frames = read_ahead(source.frames(new.inputs))
@@ -213,10 +215,11 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
                 how: dict[str, Any] = {"source": mapping.source.model_dump(mode="json", exclude={"path", "cursor"})}
                 how |= {"timezone": mapping.timezone, "used": None if used is None else sorted(used)}
                 keep_files(run_folder(folder, run), how, new.inputs)
+                shutil.rmtree(copies, ignore_errors=True)
             planner.refuse_late_events()
             if options.max_rejected is not None:
                 options.max_rejected.check(planner.rejected, planner.read, planner.reasons())
-            if planner.read == planner.filtered and not source.inputs:
+            if planner.read == planner.filtered and not files:
                 raise _NothingNewError
             if planner.digests is not None and not options.again:
                 _compare_with_before(checkpoint, planner.digests)

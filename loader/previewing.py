@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import polars as pl
 from loader.mapping import BoundDestination, StandIns, bind, read
 from loader.plan import encode, record_of
 from loader.rejection import ROW
-from loader.sources import open_source
+from loader.sources import found_files, open_source
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,13 @@ class Preview:
 def preview(path: Path, number: int, *, stand_ins: StandIns | None = None) -> Preview:
     """The first `number` rows that are not filtered. Raises MappingError, SourceError and UsageError."""
     mapping = read(path, credentials="optional", stand_ins=stand_ins)
-    source = open_source(mapping.source, timezone=mapping.timezone, cursor=None, used=mapping.used_columns())
     rows: list[Row] = []
     filtered = 0
-    try:
+    used = mapping.used_columns()
+    with (
+        found_files(mapping.source) as inputs,
+        closing(open_source(mapping.source, inputs, timezone=mapping.timezone, cursor=None, used=used)) as source,
+    ):
         bound = bind(mapping, source.columns)
         now = datetime.now(UTC)
         for frame in source.frames():
@@ -79,8 +83,6 @@ def preview(path: Path, number: int, *, stand_ins: StandIns | None = None) -> Pr
                 filtered = rows[-1].number - number
                 break
             filtered += frame.filtered + kept.filtered
-    finally:
-        source.close()
     return Preview(mapping.name, tuple(rows), filtered)
 
 

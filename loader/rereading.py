@@ -41,8 +41,8 @@ def rows_as_they_were(run_folder: Path, files: Sequence[Row], rows: Iterable[int
 def _read_again(files: Sequence[tuple[Row, str]], how: dict[str, Any], wanted: Sequence[int]) -> list[pl.DataFrame]:
     # All together, as they were read then: the type of a column may depend on all of them.
     settings = _settings.validate_python({**how["source"], "path": [path for _, path in files]})
-    source = open_source(settings, timezone=how["timezone"], cursor=None, used=how["used"])
-    inputs = {file.path: file for file in source.inputs}
+    inputs = {path: Input.of(path) for _, path in files}
+    source = open_source(settings, list(inputs.values()), timezone=how["timezone"], cursor=None, used=how["used"])
     frames = []
     for file, path in files:
         before = file["first_row"] - 1

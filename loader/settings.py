@@ -109,7 +109,7 @@ class CsvSettings(_Source):
 
     type: Literal["csv"]
     path: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] = Field(
-        min_length=1, description="A path, a glob, or a list of them; .gz and .zst are read as they are."
+        min_length=1, description="A path or an address, a glob, or a list of them; .gz and .zst are read as they are."
     )
     separator: str = Field(",", min_length=1, max_length=1, description="One character between the cells.")
     quote: str | None = Field('"', max_length=1, description='One character around a cell; "" or null for none.')
@@ -133,7 +133,7 @@ class ParquetSettings(_Source):
 
     type: Literal["parquet"]
     path: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] = Field(
-        min_length=1, description="A path, a glob, or a list of them."
+        min_length=1, description="A path or an address, a glob, or a list of them."
     )
 
 
@@ -142,7 +142,7 @@ class JsonlSettings(_Source):
 
     type: Literal["jsonl"]
     path: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] = Field(
-        min_length=1, description="A path, a glob, or a list of them; .gz and .zst are read as they are."
+        min_length=1, description="A path or an address, a glob, or a list of them; .gz and .zst are read as they are."
     )
     types: dict[str, ColumnType] = Field(default_factory=dict, description="Types of columns whose values differ.")
 

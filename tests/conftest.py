@@ -6,8 +6,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.support.s3 import S3, Relay
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +47,24 @@ def real_data() -> Path:
     if not path:
         pytest.skip("LOADER_TEST_REAL_DATA is not set: no file of real purchases to test with")
     return Path(path)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """An S3 server; each test has a bucket of its own."""
+    from tests.support.s3 import s3_server
+
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def near(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """The relay through which this test reaches the server, as the environment says."""
+    from tests.support.s3 import Relay
+
+    between = Relay(s3.port)
+    for name, value in between.environment.items():
+        monkeypatch.setenv(name, value)
+    yield between
+    between.close()

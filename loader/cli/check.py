@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from loader.cli.output import show, show_json
 from loader.errors import MappingError
 from loader.mapping import bind, read
 from loader.report.words import plural
-from loader.sources import open_source
+from loader.sources import found_files, open_source
 
 
 @click.command("check", epilog=exits("0  the mapping fits its source", "2  it does not; all problems are listed"))
@@ -25,11 +26,10 @@ def command(mapping: Path, as_json: bool) -> None:
     """
     try:
         found = read(mapping)
-        source = open_source(found.source, timezone=found.timezone, cursor=None, used=found.used_columns())
-        try:
-            bind(found, source.columns)
-        finally:
-            source.close()
+        with found_files(found.source) as inputs:
+            source = open_source(found.source, inputs, timezone=found.timezone, cursor=None, used=found.used_columns())
+            with closing(source):
+                bind(found, source.columns)
     except MappingError as error:
         if as_json:
             show_json({"mapping": mapping.stem, "ok": False, "problems": [asdict(p) for p in error.problems]})

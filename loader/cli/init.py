@@ -68,7 +68,7 @@ def _words(target: Path, made: initializing.Initialized) -> str:
         parts.append("\n".join(["missing, fill it in:", *(f"  {line}" for line in scaffold.open)]))
     decide = list(scaffold.decide)
     if made.secret is not None:
-        decide.append(f"source: the URL holds a password and is not written; put it into {made.secret}")
+        decide.append(f"source: the URL may hold a secret and is not written; put it into {made.secret}")
     if decide:
         parts.append("\n".join(["to decide:", *(f"  {line}" for line in decide)]))
     if scaffold.open:

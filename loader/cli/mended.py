@@ -18,7 +18,7 @@ from loader.errors import LoaderError, UsageError
 from loader.jsontype import holds_json
 from loader.mapping import read
 from loader.settings import CsvSettings, SourceSettings, SqlSettings
-from loader.sources import open_source
+from loader.sources import found_files, open_source
 from loader.sources.base import printable
 
 _decode_value = json.JSONDecoder().raw_decode
@@ -123,9 +123,8 @@ def _complete(columns: dict[str, pl.DataType | None], source: SourceSettings | N
     """Add the columns that the plan does not tell: it kept no row, or the records hold more."""
     if not columns and source is not None and not isinstance(source, SqlSettings):
         try:
-            opened = open_source(source, timezone="UTC", cursor=None, used=None)
-            columns.update(opened.columns)
-            opened.close()
+            with found_files(source) as inputs:
+                columns.update(open_source(source, inputs, timezone="UTC", cursor=None).columns)
         except LoaderError:
             # The files are gone or have changed: the records themselves name the columns.
             pass

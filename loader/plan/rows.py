@@ -2,7 +2,7 @@
 
 The rows of a query are kept in files of our own. A file is not copied: a second name (a hard link) keeps its content at
 hand when it is moved or removed, and costs nothing. Where no link can be made, or the file is written over, its rows
-can be shown only as long as the file itself is what was loaded.
+can be shown only as long as the file itself is what was loaded. Of a remote file the copy is kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -34,6 +33,8 @@ class File(Protocol):
 
     @property
     def path(self) -> str: ...
+
+    def keep(self, at: Path) -> None: ...
 
 
 class RowWriter(Numbered):
@@ -71,8 +72,7 @@ def keep_files(run_folder: Path, how: dict[str, Any], files: Sequence[File]) -> 
         (folder / _HOW).write_text(json.dumps(how), encoding="utf-8")
     for file in files:
         with contextlib.suppress(OSError):
-            # The file itself, not a symbolic link to it, which may soon lead to another one.
-            os.link(os.path.realpath(file.path), _link(run_folder, file.path))
+            file.keep(_link(run_folder, file.path))
 
 
 def how_to_read(run_folder: Path) -> dict[str, Any] | None:

@@ -6,36 +6,55 @@ that could not be read as a rejection, and the highest value of the cursor's col
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from loader.settings import CsvSettings, CursorValue, JsonlSettings, ParquetSettings, SourceSettings
+from loader.settings import CsvSettings, CursorValue, JsonlSettings, ParquetSettings, SourceSettings, SqlSettings
+from loader.sources import files
 from loader.sources.base import Frame, Input, Source
 from loader.sources.csv import CsvSource
 from loader.sources.jsonl import JsonlSource
 from loader.sources.parquet import ParquetSource
 
-__all__ = ["Frame", "Input", "Source", "open_source"]
+__all__ = ["Frame", "Input", "Source", "find_files", "found_files", "open_source"]
+
+
+def find_files(settings: SourceSettings, copies: Path) -> list[Input]:
+    """The files of a source, none of a query. Raises SourceError.
+
+    `copies`: the folder for what is read of remote ones."""
+    return [] if isinstance(settings, SqlSettings) else files.find(settings.path, copies)
+
+
+@contextmanager
+def found_files(settings: SourceSettings) -> Iterator[list[Input]]:
+    """The files of a source, to be looked at: what is read of remote ones is removed afterwards. Raises SourceError."""
+    with TemporaryDirectory(prefix="loader-") as copies:
+        yield find_files(settings, Path(copies))
 
 
 def open_source(
     settings: SourceSettings,
+    inputs: Sequence[Input],
     *,
     timezone: str | None,
     cursor: CursorValue | None,
     used: Collection[str] | None = None,
 ) -> Source:
-    """The source that `settings` describe, opened: its columns and files are known, no row is read for good.
+    """The source that `settings` describe, opened: its columns are known, no row is read for good.
 
-    `timezone` (IANA name): the zone of times that carry none. `cursor`: the value that the last plan stored, None for
-    the first. `used`: the columns that the mapping needs; types are applied and proven for these only (None: for all).
-    Raises SourceError where the source cannot be read as the settings say.
+    `inputs`: its files, as they were found. `timezone` (IANA name): the zone of times that carry none. `cursor`: the
+    value that the last plan stored, None for the first. `used`: the columns that the mapping needs; types are applied
+    and proven for these only (None: for all). Raises SourceError where the source cannot be read as the settings say.
     """
     if isinstance(settings, CsvSettings):
-        return CsvSource(settings, timezone=timezone, cursor=cursor, used=used)
+        return CsvSource(settings, inputs, timezone=timezone, cursor=cursor, used=used)
     if isinstance(settings, JsonlSettings):
-        return JsonlSource(settings, timezone=timezone, cursor=cursor, used=used)
+        return JsonlSource(settings, inputs, timezone=timezone, cursor=cursor, used=used)
     if isinstance(settings, ParquetSettings):
-        return ParquetSource(settings, timezone=timezone, cursor=cursor, used=used)
+        return ParquetSource(settings, inputs, timezone=timezone, cursor=cursor, used=used)
     # Files are read without SQLAlchemy, which takes its time to import.
     from loader.sources.sql import SqlSource  # noqa: PLC0415
 

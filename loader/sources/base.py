@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import polars as pl
 
@@ -32,18 +33,39 @@ RECORDS: dict[str, pl.DataType] = {"row": pl.UInt64(), "record": pl.String()}
 
 @dataclass(frozen=True)
 class Input:
-    """One file of a source as it was found: `size` in bytes, `mtime_ns` in nanoseconds since 1970, `inode`."""
+    """One file of a source as it was found: `size` in bytes, `mtime_ns` in nanoseconds since 1970, `inode`.
+
+    `remote` has others: `size` is -1 where nobody says, `inode` is made of what the server calls this content.
+    """
 
     path: str
     size: int
     mtime_ns: int
     inode: int
 
+    @property
+    def remote(self) -> bool:
+        """Whether the content lies on another machine."""
+        return False
+
     @classmethod
     def of(cls, path: str) -> Input:
         """The file at `path` as it is now. Raises OSError."""
         stat = Path(path).stat()
         return cls(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+    def open(self) -> IO[bytes]:
+        """The content as it lies there. Raises OSError."""
+        return Path(self.path).open("rb")
+
+    def whole(self) -> Path:
+        """Where all of the content lies on this machine. Raises SourceError where it cannot be brought here."""
+        return Path(self.path)
+
+    def keep(self, at: Path) -> None:
+        """Give the content a second name, which keeps it at hand. Raises OSError."""
+        # Of the file itself, not of a symbolic link to it, which may soon lead to another one.
+        os.link(os.path.realpath(self.path), at)
 
     def digest(self) -> str:
         """SHA-256 (hex) of the content as it lies on disk, computed once. Raises SourceError where it changed."""

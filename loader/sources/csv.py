@@ -45,6 +45,7 @@ class CsvSource:
     def __init__(
         self,
         settings: CsvSettings,
+        inputs: Sequence[Input],
         *,
         timezone: str | None,
         cursor: CursorValue | None,
@@ -56,7 +57,7 @@ class CsvSource:
         if settings.separator in "\r\n" or settings.separator == quote:
             raise SourceError("`separator` must be neither a line end nor the quote")
         self._grammar = Grammar(settings.separator, quote)
-        self.inputs = files.find(settings.path)
+        self.inputs = list(inputs)
         first = self.inputs[0]
         self._names = self._header(first)
         for other in self.inputs[1:]:

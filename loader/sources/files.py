@@ -12,6 +12,7 @@ from typing import IO, cast
 
 from loader.errors import SourceError
 from loader.sources.base import Input, unreadable
+from loader.sources.remote import Remote, is_remote
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -25,7 +26,6 @@ MAX_RECORD_BYTES = 16 << 20
 
 BOM = b"\xef\xbb\xbf"
 
-_REMOTE = ("s3://", "gs://", "az://", "abfs://", "abfss://", "http://", "https://", "hdfs://", "ftp://")
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError)
@@ -39,21 +39,25 @@ _FOREIGN = {
 }
 
 
-def find(paths: Sequence[str]) -> list[Input]:
+def find(paths: Sequence[str], copies: Path) -> list[Input]:
     """The files that `paths` (paths and globs) name: in the order of the list, a glob's in the order of their names.
 
-    A file that is named twice is taken once. Raises SourceError where a path or a glob finds no file.
+    `copies`: the folder for what is read of remote files. A file that is named twice is taken once. Raises SourceError
+    where a path or a glob finds no file.
     """
-    found: dict[Path, Input] = {}
+    found: dict[object, Input] = {}
+    remote = Remote(copies)
     for path in paths:
+        if is_remote(path):
+            for item in remote.find(path):
+                found.setdefault(item.path, item)
+            continue
         for match in _matches(path):
             found.setdefault(match.resolve(), _input(str(match)))
     return list(found.values())
 
 
 def _matches(path: str) -> list[Path]:
-    if path.lower().startswith(_REMOTE):
-        raise SourceError(f"{path}: remote paths are not read yet; copy the file here first")
     literal = Path(path)
     try:
         if literal.exists():
@@ -94,7 +98,7 @@ def opened(file: Input) -> Iterator[IO[bytes]]:
     if file.size == 0:
         raise SourceError(f"{file.path} is empty (0 bytes)")
     try:
-        with Path(file.path).open("rb") as raw, _unpacked(raw) as content:
+        with file.open() as raw, _unpacked(raw) as content:
             yield content
     except _DAMAGED as error:
         raise SourceError(f"{file.path} is damaged, it cannot be unpacked: {error}") from None

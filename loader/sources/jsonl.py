@@ -32,12 +32,13 @@ class JsonlSource:
     def __init__(
         self,
         settings: JsonlSettings,
+        inputs: Sequence[Input],
         *,
         timezone: str | None,
         cursor: CursorValue | None,
         used: Collection[str] | None,
     ) -> None:
-        self.inputs = files.find(settings.path)
+        self.inputs = list(inputs)
         if used is not None and settings.cursor is not None:
             used = {*used, settings.cursor.column}
         root = Shape()

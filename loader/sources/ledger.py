@@ -14,10 +14,12 @@ from loader.sources.base import Input
 
 @dataclass(frozen=True)
 class New:
-    """`inputs`: files to read. `delivered`: per path, the destinations that got its content before.
+    """`inputs`: files to read. `to_open`: those that tell the columns: also local ones that were loaded before, while
+    remote ones are not brought here again. `delivered`: per path, the destinations that got its content before.
     `known`: one line for each file that is left out, for a person."""
 
     inputs: list[Input]
+    to_open: list[Input]
     delivered: dict[str, set[str]]
     known: list[str]
 
@@ -35,10 +37,10 @@ def new_files(
     changed may be read anew. Raises SourceError where it is not, and where only destinations that the mapping no longer
     has got a file: they may be the same under another name.
     """
-    if len(inputs) == 1 and (again or not checkpoint.knows_files()):
+    if len(inputs) == 1 and not inputs[0].remote and (again or not checkpoint.knows_files()):
         # There is nothing to compare its content with, so that it can be read for its digest while it is loaded.
-        return New(list(inputs), {inputs[0].path: set()}, [])
-    new = New([], {}, [])
+        return New(list(inputs), list(inputs), {inputs[0].path: set()}, [])
+    new = New([], [], {}, [])
     taken: dict[str, str] = {}
     for item in inputs:
         before = [] if again else checkpoint.files_by("path", item.path)
@@ -59,6 +61,7 @@ def new_files(
         taken[digest] = item.path
         new.inputs.append(item)
         new.delivered[item.path] = had
+    new.to_open.extend(item for item in inputs if item.path in new.delivered or not item.remote)
     return new
 
 

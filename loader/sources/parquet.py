@@ -17,7 +17,7 @@ from loader.errors import SourceError
 from loader.jsontype import inner_type
 from loader.rejection import reject
 from loader.settings import CursorValue, ParquetSettings
-from loader.sources import base, files
+from loader.sources import base
 from loader.sources.base import Frame, Input, check_names, numbered
 from loader.sources.cursor import Watch
 from loader.sources.typed import Finish
@@ -31,12 +31,13 @@ class ParquetSource:
     def __init__(
         self,
         settings: ParquetSettings,
+        inputs: Sequence[Input],
         *,
         timezone: str | None,
         cursor: CursorValue | None,
         used: Collection[str] | None,
     ) -> None:
-        self.inputs = files.find(settings.path)
+        self.inputs = list(inputs)
         first = self.inputs[0]
         schema = _schema(first)
         for other in self.inputs[1:]:
@@ -102,7 +103,7 @@ class ParquetSource:
 
 
 def _scan(file: Input) -> pl.LazyFrame:
-    return pl.scan_parquet(file.path, glob=False)
+    return pl.scan_parquet(file.whole(), glob=False)
 
 
 def _schema(file: Input) -> dict[str, pl.DataType]:

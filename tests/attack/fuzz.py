@@ -21,6 +21,7 @@ with atheris.instrument_imports(include=["loader"]):
     from loader.providers.base import Answer, Outcome
     from loader.settings import CsvSettings, JsonlSettings
     from loader.sources import open_source
+    from loader.sources.files import find
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 ROUTES = [route for provider in PROVIDERS.values() for route in provider.routes]
@@ -43,7 +44,7 @@ def json(data: bytes) -> None:
 
 def _read(settings: CsvSettings | JsonlSettings) -> None:
     try:
-        source = open_source(settings, timezone="UTC", cursor=None, used=None)
+        source = open_source(settings, find(settings.path), timezone="UTC", cursor=None)
         numbers = [n for f in source.frames() for n in [*f.rows.to_series(0), *f.rejected["row"]]]
     except LoaderError:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -16,7 +17,7 @@ from loader.errors import SourceError
 from loader.jsontype import is_json
 from loader.rejection import ROW
 from loader.settings import CursorValue, SourceSettings
-from loader.sources import Frame, Source, base, files, open_source
+from loader.sources import Frame, Source, base, files, find_files, open_source
 
 _SETTINGS: TypeAdapter[Any] = TypeAdapter(SourceSettings)
 
@@ -63,7 +64,9 @@ def opened(
     cursor: CursorValue | None = None,
     used: Collection[str] | None = None,
 ) -> Source:
-    return open_source(_SETTINGS.validate_python(settings), timezone=timezone, cursor=cursor, used=used)
+    validated = _SETTINGS.validate_python(settings)
+    inputs = find_files(validated, Path("no remote files"))
+    return open_source(validated, inputs, timezone=timezone, cursor=cursor, used=used)
 
 
 def read(settings: dict[str, Any], **options: Any) -> Everything:
