@@ -20,8 +20,7 @@ with atheris.instrument_imports(include=["loader"]):
     from loader.providers import PROVIDERS
     from loader.providers.base import Answer, Outcome
     from loader.settings import CsvSettings, JsonlSettings
-    from loader.sources import open_source
-    from loader.sources.files import find
+    from loader.sources import find_files, open_source
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 ROUTES = [route for provider in PROVIDERS.values() for route in provider.routes]
@@ -44,7 +43,7 @@ def json(data: bytes) -> None:
 
 def _read(settings: CsvSettings | JsonlSettings) -> None:
     try:
-        source = open_source(settings, find(settings.path), timezone="UTC", cursor=None)
+        source = open_source(settings, find_files(settings, FOLDER), timezone="UTC", cursor=None)
         numbers = [n for f in source.frames() for n in [*f.rows.to_series(0), *f.rejected["row"]]]
     except LoaderError:
         return
