@@ -13,8 +13,9 @@ from loader.sources.base import Frame, Input, Source
 from loader.sources.csv import CsvSource
 from loader.sources.jsonl import JsonlSource
 from loader.sources.parquet import ParquetSource
+from loader.sources.again import reading_again
 
-__all__ = ["Frame", "Input", "Source", "open_source"]
+__all__ = ["Frame", "Input", "Source", "open_source", "reading_again"]
 
 
 def open_source(

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from loader import rejection
-from loader.errors import SourceError
+from loader.errors import ConnectionLost, SourceError
 from loader.settings import Cursor, CursorValue, SqlSettings
 from loader.sources import base
 from loader.sources.base import Frame, Input, check_names, nearest, numbered
@@ -74,7 +74,7 @@ class SqlSource:
                 row += len(rows)
             self._result = None
         except _FAILURES as error:
-            raise SourceError(f"{self._where}: the query failed after {row - 1} rows: {self._words(error)}") from None
+            raise self._failed(f"the query failed after {row - 1} rows", error) from None
         finally:
             self.close()
 
@@ -177,12 +177,13 @@ class SqlSource:
             self._connection = self._database.connect(self._engine)
         except _FAILURES as error:
             self.close()
-            raise SourceError(f"{self._where} cannot be opened: {self._words(error)}") from None
+            raise ConnectionLost(f"{self._where} cannot be opened: {self._words(error)}", opened=False) from None
         try:
             self._start(self._connection)
         except _FAILURES as error:
+            failed = self._failed("the query fails", error)
             self.close()
-            raise SourceError(f"{self._where}: the query fails: {self._words(error)}") from None
+            raise failed from None
         except BaseException:
             self.close()
             raise
@@ -227,6 +228,12 @@ class SqlSource:
 
     def _check_names(self, names: list[str]) -> None:
         check_names(names, "the query's result", "give each its own name with AS")
+
+    def _failed(self, what: str, error: Exception) -> SourceError:
+        message = f"{self._where}: {what}: {self._words(error)}"
+        if self._connection is not None and self._database.lost(self._connection, error):
+            return ConnectionLost(message, opened=True)
+        return SourceError(message)
 
     def _words(self, error: BaseException) -> str:
         """What the driver says, in one line, without the password."""

@@ -32,6 +32,7 @@ from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from loader.convert import UTC_TIME
 from loader.errors import SourceError
@@ -65,6 +66,10 @@ class Database:
     def bound(self, value: CursorValue | None) -> CursorValue | None:
         """`value` as the driver takes it for `:cursor`."""
         return value
+
+    def lost(self, connection: sa.Connection, error: Exception) -> bool:
+        """Whether `error` means that `connection` broke."""
+        return isinstance(error, DBAPIError) and error.connection_invalidated
 
     def abandon(self, connection: sa.Connection, result: sa.CursorResult[Any]) -> None:
         """Give up `result`, whose rows are not all read; `connection` is not used again."""
