@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from loader.settings import CsvSettings, CursorValue, JsonlSettings, ParquetSettings, SourceSettings
+from loader.sources.again import reading_again
 from loader.sources.base import Frame, Input, Source
 from loader.sources.csv import CsvSource
 from loader.sources.jsonl import JsonlSource
 from loader.sources.parquet import ParquetSource
-from loader.sources.again import reading_again
 
 __all__ = ["Frame", "Input", "Source", "open_source", "reading_again"]
 

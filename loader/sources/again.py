@@ -32,6 +32,7 @@ def reading_again(read: Callable[[], T], say: Callable[[str], None]) -> T:
         return read()
     except ConnectionLost as error:
         raise ConnectionLost(
-            f"{error}; this was read {len(WAITS) + 1}, the last. None of it was sent: run again when the database is well",
+            f"{error}; that was the last of {len(WAITS) + 1} reads. "
+            "None of it was sent: run again when the database is well",
             opened=error.opened,
         ) from None

@@ -1,12 +1,12 @@
 """SQL queries by SQLAlchemy: the rows stream through a server-side cursor out of one read-only snapshot.
 
-What a type of a database becomes stands in `sql_databases`.
+What a type of a database becomes stands in `databases`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -21,7 +21,7 @@ from loader.settings import Cursor, CursorValue, SqlSettings
 from loader.sources import base
 from loader.sources.base import Frame, Input, check_names, nearest, numbered
 from loader.sources.cursor import Watch
-from loader.sources.sql_databases import DATABASES, Query, Sqlite, unknown_type
+from loader.sources.databases import DATABASES, Cells, Query, Sqlite, unknown_type
 from loader.sources.sql_types import Column, series
 from loader.sources.typed import Finish
 
@@ -42,6 +42,7 @@ class SqlSource:
         self._engine, self._database, self._where, self._secrets = self._make_engine()
         text = single_statement(settings.query, backslashes=self._database.backslashes)
         self._query = Query(text, self._params(text))
+        self._cells: Generator[Sequence[Cells], None, None] | None = None
         self._watch: Watch | None = None
         self._open()
 
@@ -55,6 +56,8 @@ class SqlSource:
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
+                if self._cells is not None:
+                    self._cells.close()
                 if self._result is not None:
                     self._database.abandon(connection, self._result)
                 connection.close()
@@ -68,22 +71,24 @@ class SqlSource:
         if self._result is None:
             self._open()
         row = 1
+        assert self._connection is not None
+        assert self._result is not None
         try:
-            for rows in self._partitions():
-                yield self._frame(rows, row)
-                row += len(rows)
+            self._cells = self._database.cells(
+                self._connection, self._result, self._query, self._columns, base.FRAME_ROWS
+            )
+            for cells in self._cells:
+                yield self._frame(cells, row)
+                row += len(cells[0])
             self._result = None
         except _FAILURES as error:
             raise self._failed(f"the query failed after {row - 1} rows", error) from None
         finally:
             self.close()
 
-    def _partitions(self) -> Iterator[Sequence[sa.Row[Any]]]:
-        return iter(()) if self._result is None else self._result.partitions(base.FRAME_ROWS)
-
-    def _frame(self, values: Sequence[sa.Row[Any]], row: int) -> Frame:
+    def _frame(self, values: Sequence[Cells], row: int) -> Frame:
         columns, bad = [], []
-        for column, cells in zip(self._columns, zip(*values, strict=True), strict=True):
+        for column, cells in zip(self._columns, values, strict=True):
             try:
                 done, failures = series(column, cells)
             except _MISFITS:
@@ -100,7 +105,7 @@ class SqlSource:
         originals = rows.with_columns(cells.alias(name) for name, cells, _ in bad)
         return self._finish.frame(rows, rejected, None, None, raw=originals)
 
-    def _misfit(self, column: Column, cells: Sequence[Any], row: int) -> SourceError:
+    def _misfit(self, column: Column, cells: Cells, row: int) -> SourceError:
         for offset, cell in enumerate(cells):
             try:
                 series(column, [cell])
@@ -231,7 +236,7 @@ class SqlSource:
 
     def _failed(self, what: str, error: Exception) -> SourceError:
         message = f"{self._where}: {what}: {self._words(error)}"
-        if self._connection is not None and self._database.lost(self._connection, error):
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
             return ConnectionLost(message, opened=True)
         return SourceError(message)
 

@@ -29,7 +29,7 @@ class Column:
     kind: Kind = "plain"
 
 
-def series(column: Column, values: Sequence[Any]) -> tuple[pl.Series, pl.Series | None]:
+def series(column: Column, values: Sequence[Any] | pl.Series) -> tuple[pl.Series, pl.Series | None]:
     """The values of `column`, and the reasons (codes of `rejection.REASONS`) of those that cannot be; null where fine.
 
     Raises TypeError, ValueError, OverflowError or a polars error where a value is not of the column's type at all.

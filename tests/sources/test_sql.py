@@ -491,7 +491,9 @@ def test_the_query_streams(postgres: Any) -> None:
     """The first rows are there long before the last one is computed."""
     url, _, _ = postgres
     with sized(1, 10):
-        source = opened(sql(url, "SELECT n FROM generate_series(1, 30) AS n WHERE n < 25 OR pg_sleep(1) IS NOT NULL"))
+        # PostgreSQL sends 8 kB at a time.
+        query = "SELECT repeat('x', 10000) FROM generate_series(1, 30) AS n WHERE n < 25 OR pg_sleep(1) IS NOT NULL"
+        source = opened(sql(url, query))
         started = datetime.now(UTC)
         frames = source.frames()
         assert next(frames).rows.height == 10

@@ -1,0 +1,66 @@
+"""What differs between databases."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from loader.settings import CursorValue
+from loader.sources.sql_types import Column
+
+# The values of one column.
+Cells = Sequence[Any] | pl.Series
+
+NAIVE = pl.Datetime("us")
+
+
+class Database:
+    """What differs between databases; `url` is complete when it has passed through `prepare`."""
+
+    extra = ""
+    backslashes = False
+
+    def prepare(self, url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
+        """The URL with its driver, and the driver's arguments. Raises SourceError."""
+        raise NotImplementedError
+
+    def connect(self, engine: sa.Engine) -> sa.Connection:
+        """A connection in a read-only transaction that sees one snapshot, where the database has such."""
+        raise NotImplementedError
+
+    def columns(self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query) -> list[Column]:
+        """The columns of `result`, the running execution of `query`."""
+        raise NotImplementedError
+
+    def bound(self, value: CursorValue | None) -> CursorValue | None:
+        """`value` as the driver takes it for `:cursor`."""
+        return value
+
+    def cells(
+        self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query, columns: list[Column], rows: int
+    ) -> Generator[Sequence[Cells], None, None]:
+        """The values of all rows, column by column, so many `rows` at a time. Raises DBAPIError."""
+        for part in result.partitions(rows):
+            yield list(zip(*part, strict=True))
+
+    def abandon(self, connection: sa.Connection, result: sa.CursorResult[Any]) -> None:
+        """Give up `result`, whose rows are not all read; `connection` is not used again."""
+        result.close()
+
+
+class Query:
+    """One statement with its parameters; `text` has no semicolon at its end."""
+
+    def __init__(self, text: str, params: Mapping[str, Any]) -> None:
+        self.text = text
+        self.params = dict(params)
+
+
+def unknown_type(value: CursorValue) -> pl.DataType:
+    """The type of a column without values, as far as a value of the cursor tells it."""
+    if isinstance(value, bool):
+        return pl.Boolean()
+    return pl.Int64() if isinstance(value, int) else pl.Float64() if isinstance(value, float) else pl.String()
