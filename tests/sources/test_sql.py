@@ -128,6 +128,59 @@ def test_postgres_types_do_not_depend_on_the_values(postgres: Any) -> None:
     assert sent(found, "j")[-2:] == ['{"a":[1]}', '"x"']
 
 
+def test_postgres_text_is_what_it_was(postgres: Any) -> None:
+    url, connection, table = postgres
+    texts = [
+        "",
+        " ",
+        r"\N",
+        r"\\N",
+        "\\",
+        "\n",
+        "a\tb\r\n",
+        "\b\f\v",
+        r"\n\t",
+        r"\\t",
+        "\x01",
+        '"',
+        ",",
+        "é😀",
+        "null",
+        None,
+    ]
+    connection.exec_driver_sql(f"CREATE TABLE {table} (n int, t text, a text[], j json)")
+    insert = sa.text(f"INSERT INTO {table} VALUES (:n, :t, :a, to_json(:t\\:\\:text))")
+    connection.execute(insert, [{"n": n, "t": text, "a": [text, "x"]} for n, text in enumerate(texts)])
+    found = read(sql(url, f"SELECT t, a, j, n % 2 AS odd FROM {table} ORDER BY n"))
+    assert [row["t"] for row in found.rows] == texts
+    assert [row["a"] for row in found.rows] == [[text, "x"] for text in texts]
+    assert [row["j"] and json.loads(row["j"]) for row in found.rows] == texts
+    assert [row["odd"] for row in found.rows[:3]] == [0, 1, 0]
+    assert [row["t"] for row in read(sql(url, f"SELECT t FROM {table} ORDER BY n")).rows] == texts
+
+
+def test_postgres_text_of_a_database_without_an_encoding(postgres: Any) -> None:
+    url, connection, name = postgres
+    connection.exec_driver_sql(
+        f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+    other = sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+    try:
+        assert read(sql(other, "SELECT 'é' AS a")).rows == [{"a": "é"}]
+        assert "invalid byte sequence" in failure(sql(other, r"SELECT E'\351' AS a"))
+    finally:
+        connection.exec_driver_sql(f"DROP DATABASE {name}")
+
+
+def test_postgres_values_do_not_depend_on_the_settings_of_a_role(postgres: Any) -> None:
+    url, _, _ = postgres
+    odd = "-c extra_float_digits=0 -c bytea_output=escape -c datestyle=SQL,DMY -c client_encoding=LATIN1"
+    query = r"SELECT 0.1\:\:float8 + 0.2 AS f, '\x00ff'\:\:bytea AS b, date '2026-03-01' AS d, '€' AS t"
+    assert read(sql(with_query(url, options=odd), query)).rows == [
+        {"f": 0.1 + 0.2, "b": b"\x00\xff", "d": date(2026, 3, 1), "t": "€"}
+    ]
+
+
 def test_values_that_are_no_numbers_or_times_reject_their_row(postgres: Any) -> None:
     url, _, _ = postgres
     query = (

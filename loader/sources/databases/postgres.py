@@ -22,7 +22,6 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from loader.convert import UTC_TIME
-from loader.errors import SourceError
 from loader.jsontype import DIGITS, JSON
 from loader.sources.databases.base import NAIVE, Cells, Database, Query
 from loader.sources.sql_types import Column, Kind
@@ -103,7 +102,7 @@ class Postgres(Database):
         self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query, columns: list[Column], rows: int
     ) -> Generator[Sequence[Cells], None, None]:
         """See `Database`."""
-        from psycopg import Error  # noqa: PLC0415 - an optional part
+        from psycopg import ClientCursor, Error  # noqa: PLC0415 - an optional part
         from psycopg.adapt import Transformer  # noqa: PLC0415
 
         driver: Any = connection.connection.driver_connection
@@ -112,9 +111,11 @@ class Postgres(Database):
         arrays = [loaders.get_loader(column.type_code, 0).load for column in described.description]  # type: ignore[arg-type]
         # The cursor was for the types.
         result.close()
-        statement = sa.text(query.text).compile(dialect=connection.dialect)
+        statement = str(sa.text(query.text).compile(dialect=connection.dialect))
         try:
-            with driver.cursor() as cursor, cursor.copy(f"COPY (\n{statement}\n) TO STDOUT", query.params) as copy:
+            # COPY takes no parameters.
+            written = ClientCursor(driver).mogrify(statement, query.params)
+            with driver.cursor() as cursor, cursor.copy(f"COPY (\n{written}\n) TO STDOUT") as copy:
                 lines = map(bytes, copy)
                 while block := list(islice(lines, rows)):
                     yield [
@@ -127,13 +128,7 @@ class Postgres(Database):
 
 def _texts(lines: list[bytes], columns: int) -> list[pl.Series]:
     """The values of lines of COPY, column by column."""
-    try:
-        text = pl.Series(lines, dtype=pl.Binary).cast(pl.String)
-    except pl.exceptions.PolarsError:
-        raise SourceError(
-            "the query gives bytes that are no UTF-8 text, and the database does not say what they are (SQL_ASCII); "
-            "make them text in the query, such as convert_from(name::bytea, 'LATIN1')"
-        ) from None
+    text = pl.Series(lines, dtype=pl.Binary).cast(pl.String)
     values = text.str.strip_suffix("\n").str.split_exact("\t", columns - 1).struct.unnest()
     return values.select(pl.when(pl.all() != r"\N").then(pl.all())).get_columns()
 
