@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus
 
 import polars as pl
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from loader import rejection
@@ -127,9 +127,7 @@ class SqlSource:
         shown = url.set(query={}).render_as_string(hide_password=True)
         database, _, driver = url.drivername.partition("+")
         if database not in DATABASES:
-            raise SourceError(
-                f"{shown}: '{database}' is not read here; there are postgresql, mysql, mariadb and sqlite"
-            )
+            raise SourceError(f"{shown}: '{database}' is not read here; there are {', '.join(DATABASES)}")
         kind = DATABASES[database]()
         secrets = [str(url.password)] if url.password else []
         secrets += [
@@ -143,7 +141,7 @@ class SqlSource:
             if driver and driver != url.get_driver_name():
                 raise SourceError(f"{shown}: the driver '{driver}' is not used here; write {database}:// without one")
             return sa.create_engine(url, poolclass=NullPool, connect_args=arguments), kind, shown, secrets
-        except ImportError:
+        except (ImportError, NoSuchModuleError):
             raise SourceError(
                 f"{shown}: the driver is not installed; run: pip install 'event-batch-loader[{kind.extra}]'"
             ) from None
@@ -219,7 +217,7 @@ class SqlSource:
 
     def _execute(self, connection: sa.Connection) -> sa.CursorResult[Any]:
         streaming = connection.execution_options(stream_results=True, max_row_buffer=base.FRAME_ROWS)
-        result = streaming.execute(sa.text(self._query.text), self._query.params)
+        result = streaming.execute(sa.text(self._database.described.format(self._query.text)), self._query.params)
         if not result.returns_rows:
             raise SourceError("`query` gives no rows; write a SELECT")
         return result

@@ -436,12 +436,13 @@ def test_urls_that_cannot_be() -> None:
         "`url` is not a database URL; write one such as postgresql://user:password@host/database"
     )
     assert failure(sql("mssql://me:secret@host/db", "SELECT 1")) == (
-        "mssql://me:***@host/db: 'mssql' is not read here; there are postgresql, mysql, mariadb and sqlite"
+        "mssql://me:***@host/db: 'mssql' is not read here; "
+        "there are postgresql, postgres, mysql, mariadb, sqlite, duckdb"
     )
     assert "the driver 'psycopg2' is not used here; write postgresql:// without one" in failure(
         sql("postgresql+psycopg2://host/db", "SELECT 1")
     )
-    assert failure(sql("sqlite://", "SELECT 1")) == "the SQLite URL names no file; write sqlite:///path/to/file.db"
+    assert failure(sql("sqlite://", "SELECT 1")) == "the URL names no file; write sqlite:///path/to/file.db"
 
 
 @pytest.mark.parametrize(("scheme", "module"), [("postgresql", "psycopg"), ("mysql", "pymysql")])

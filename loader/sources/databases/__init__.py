@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from loader.sources.databases.base import Cells, Database, Query, unknown_type
+from loader.sources.databases.duckdb import DuckDb
 from loader.sources.databases.mysql import MySql
 from loader.sources.databases.postgres import Postgres
 from loader.sources.databases.sqlite import Sqlite
@@ -17,4 +18,5 @@ DATABASES: Mapping[str, type[Database]] = {
     "mysql": MySql,
     "mariadb": MySql,
     "sqlite": Sqlite,
+    "duckdb": DuckDb,
 }

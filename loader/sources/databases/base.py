@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 
+from loader.errors import SourceError
 from loader.settings import CursorValue
 from loader.sources.sql_types import Column
 
@@ -22,6 +24,8 @@ class Database:
 
     extra = ""
     backslashes = False
+    # What is executed of a query to know its columns.
+    described = "{}"
 
     def prepare(self, url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
         """The URL with its driver, and the driver's arguments. Raises SourceError."""
@@ -57,6 +61,15 @@ class Query:
     def __init__(self, text: str, params: Mapping[str, Any]) -> None:
         self.text = text
         self.params = dict(params)
+
+
+def existing_file(url: sa.URL) -> None:
+    """Raise SourceError where the URL names no file that is there: the driver would create it."""
+    file, kind = url.database, url.get_backend_name()
+    if not file or file == ":memory:":
+        raise SourceError(f"the URL names no file; write {kind}:///path/to/file.db")
+    if not file.startswith("file:") and not Path(file).is_file():
+        raise SourceError(f"{file}: there is no such file")
 
 
 def unknown_type(value: CursorValue) -> pl.DataType:

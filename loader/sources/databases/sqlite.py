@@ -8,14 +8,13 @@ floating point numbers become such numbers if that is exact.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 
 from loader.errors import SourceError
-from loader.sources.databases.base import Database, Query
+from loader.sources.databases.base import Database, Query, existing_file
 from loader.sources.sql_types import Column
 
 # Floating point numbers hold all integers up to here.
@@ -27,12 +26,7 @@ class Sqlite(Database):
 
     def prepare(self, url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
         """See `Database`."""
-        file = url.database
-        # SQLite would create it.
-        if not file or file == ":memory:":
-            raise SourceError("the SQLite URL names no file; write sqlite:///path/to/file.db")
-        if not file.startswith("file:") and not Path(file).is_file():
-            raise SourceError(f"{file}: there is no such file")
+        existing_file(url)
         return url.set(drivername="sqlite"), {}
 
     def connect(self, engine: sa.Engine) -> sa.Connection:
