@@ -16,12 +16,12 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from loader import rejection
-from loader.errors import ConnectionLost, SourceError
+from loader.errors import ConnectionLost, LoaderError, SourceError
 from loader.settings import Cursor, CursorValue, SqlSettings
 from loader.sources import base
 from loader.sources.base import Frame, Input, check_names, nearest, numbered
 from loader.sources.cursor import Watch
-from loader.sources.databases import DATABASES, Cells, Query, Sqlite, unknown_type
+from loader.sources.databases import DATABASES, Cells, Query, unknown_type
 from loader.sources.sql_types import Column, series
 from loader.sources.typed import Finish
 
@@ -145,6 +145,10 @@ class SqlSource:
             raise SourceError(
                 f"{shown}: the driver is not installed; run: pip install 'event-batch-loader[{kind.extra}]'"
             ) from None
+        except LoaderError:
+            raise
+        except Exception as error:  # noqa: BLE001 - BigQuery looks for credentials here, with errors of its own
+            raise SourceError(f"{shown} cannot be opened: {error}") from None
 
     def _params(self, text: str) -> dict[str, Any]:
         """The values of the query's parameters; that of `:cursor` is null until it is known."""
@@ -198,7 +202,7 @@ class SqlSource:
             self._query.params["cursor"] = None
             columns = self._described(connection)
             start = self._stored if self._stored is not None else settings.initial
-            if isinstance(self._database, Sqlite) and settings.column in columns and start is not None:
+            if self._database.types_from_values and settings.column in columns and start is not None:
                 columns[settings.column] = unknown_type(start)
             watch = self._watching(settings, columns)
             self._query.params["cursor"] = self._database.bound(watch.floor)
@@ -208,7 +212,6 @@ class SqlSource:
         self._check_names([column.name for column in self._columns])
         if settings is not None:
             known = next((c for c in self._columns if c.name == settings.column and c.kind != "nothing"), None)
-            # SQLite's columns have a type only where they have values.
             self._watch = watch if known is None else self._watching(settings, self.columns)
         self._finish = Finish(self.columns, {}, self._timezone, self._watch)
 

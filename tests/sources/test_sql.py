@@ -435,9 +435,9 @@ def test_urls_that_cannot_be() -> None:
     assert failure(sql("orders.db", "SELECT 1")) == (
         "`url` is not a database URL; write one such as postgresql://user:password@host/database"
     )
-    assert failure(sql("mssql://me:secret@host/db", "SELECT 1")) == (
-        "mssql://me:***@host/db: 'mssql' is not read here; "
-        "there are postgresql, postgres, mysql, mariadb, sqlite, duckdb"
+    assert failure(sql("informix://me:secret@host/db", "SELECT 1")) == (
+        "informix://me:***@host/db: 'informix' is not read here; there are postgresql, postgres, mysql, mariadb, "
+        "sqlite, duckdb, snowflake, bigquery, redshift, mssql, oracle"
     )
     assert "the driver 'psycopg2' is not used here; write postgresql:// without one" in failure(
         sql("postgresql+psycopg2://host/db", "SELECT 1")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 
+from loader.convert import UTC_TIME
 from loader.errors import SourceError
 from loader.settings import CursorValue
 from loader.sources.sql_types import Column
@@ -26,6 +28,8 @@ class Database:
     backslashes = False
     # What is executed of a query to know its columns.
     described = "{}"
+    # Whether only values tell the types: a column without them has none.
+    types_from_values = False
 
     def prepare(self, url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
         """The URL with its driver, and the driver's arguments. Raises SourceError."""
@@ -76,4 +80,8 @@ def unknown_type(value: CursorValue) -> pl.DataType:
     """The type of a column without values, as far as a value of the cursor tells it."""
     if isinstance(value, bool):
         return pl.Boolean()
+    if isinstance(value, datetime):
+        return NAIVE if value.tzinfo is None else UTC_TIME
+    if isinstance(value, date):
+        return pl.Date()
     return pl.Int64() if isinstance(value, int) else pl.Float64() if isinstance(value, float) else pl.String()

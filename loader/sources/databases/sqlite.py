@@ -24,6 +24,8 @@ _EXACT = 2**53
 class Sqlite(Database):
     """SQLite by the standard library."""
 
+    types_from_values = True
+
     def prepare(self, url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
         """See `Database`."""
         existing_file(url)
