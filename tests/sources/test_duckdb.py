@@ -152,6 +152,10 @@ def test_queries_that_fail(url: str) -> None:
     assert "the query failed after 0 rows" in failure(sql(url, "SELECT error('stop') AS a FROM t"))
 
 
+def test_no_progress_bar_among_the_results(url: str) -> None:
+    assert read(sql(url, "SELECT current_setting('enable_progress_bar') AS shown")).rows == [{"shown": False}]
+
+
 def test_a_driver_that_is_not_installed(url: str) -> None:
     hidden = {name: None for name in sys.modules if name.startswith("duckdb")} | {"duckdb": None}
     with patch.dict(sys.modules, hidden):

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -366,14 +367,22 @@ def test_nothing_is_written(postgres: Any, mysql: Any, sqlite: Any) -> None:
         connection.exec_driver_sql(f"DROP FUNCTION f_{table}")
 
 
-def test_one_snapshot(postgres: Any) -> None:
-    url, connection, table = postgres
-    connection.exec_driver_sql(f"CREATE TABLE {table} AS SELECT generate_series(1, 1000) AS n")
-    with sized(1, 100):
-        frames = opened(sql(url, f"SELECT n FROM {table}")).frames()
-        next(frames)
-        connection.exec_driver_sql(f"DELETE FROM {table}")
-        assert sum(frame.rows.height for frame in frames) == 900
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+def test_one_snapshot(request: pytest.FixtureRequest, kind: str) -> None:
+    url, connection, table = request.getfixturevalue(kind)
+    numbers = {"postgres": "n FROM generate_series(1, 100000) AS n", "mysql": "seq FROM seq_1_to_100000"}[kind]
+    connection.exec_driver_sql(f"CREATE TABLE {table} (n int)")
+    connection.exec_driver_sql(f"INSERT INTO {table} SELECT {numbers}")
+    source = opened(sql(url, f"SELECT n FROM {table}"))
+    with closing(source):
+        # Between the statement that tells the columns and the first row, and between rows.
+        connection.exec_driver_sql(f"INSERT INTO {table} SELECT n + 100000 FROM {table}")
+        frames = source.frames()
+        first = next(frames).rows.height
+        connection.exec_driver_sql(f"UPDATE {table} SET n = -n")
+        connection.exec_driver_sql(f"DELETE FROM {table} WHERE n < -50000")
+        assert first + sum(frame.rows.filter(pl.col("n") > 0).height for frame in frames) == 100_000
+    assert len(read(sql(url, f"SELECT n FROM {table}")).rows) == 50_000
 
 
 def test_the_connection_is_closed_as_soon_as_the_rows_are_read(postgres: Any) -> None:

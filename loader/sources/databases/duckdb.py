@@ -59,6 +59,8 @@ class DuckDb(Database):
         """See `Database`."""
         connection = engine.connect()
         connection.exec_driver_sql("SET TimeZone = 'UTC'")
+        # It would be drawn among the results, on stdout.
+        connection.exec_driver_sql("SET enable_progress_bar = false")
         return connection
 
     def columns(self, connection: sa.Connection, result: sa.CursorResult[Any], query: Query) -> list[Column]:
