@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
+import duckdb
 import pytest
 import sqlalchemy as sa
 
@@ -127,3 +128,19 @@ def test_a_database_that_does_not_come_back(
             out, err = process.communicate(timeout=120)
     _nothing_is_left(project, stand_in, Ended(process.returncode, out, err))
     assert err.count("cannot be opened") == 3
+
+
+def test_a_mapping_that_init_writes_for_duckdb(project: Project, stand_in: RunningSandbox) -> None:
+    with duckdb.connect(str(project.folder / "shop.duckdb")) as database:
+        database.execute(
+            """CREATE TABLE orders AS SELECT range AS number, 'u' || range % 7 AS "user",
+            timestamptz '2026-03-01 10:00:00Z' AS at, 12.10::decimal(10,2) AS total FROM range(100)"""
+        )
+    ended = project.loader("init", "duckdb:///shop.duckdb", "--table", "orders", "--provider", "bloomreach")
+    assert ended.code == 0, ended.err
+    written = next(project.folder.glob("*.yaml"))
+    assert "url: duckdb:///shop.duckdb" in written.read_text()
+    source = {"type": "sql", "url": "duckdb:///shop.duckdb", "query": "SELECT * FROM orders"}
+    project.mapping(simple_mapping(credentials("batch", stand_in.url), source=source))
+    assert project.run().code == 0
+    assert sorted(arrived(stand_in.received("batch"))) == list(range(100))
