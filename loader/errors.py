@@ -5,6 +5,7 @@
     ├── MappingError        exit 2  the mapping file is wrong; carries every problem at once
     ├── ProviderError       exit 2  a provider of another distribution is broken, or its name is taken
     ├── SourceError         exit 2  the data cannot be read, or changed while it was read
+    │   └── ConnectionLost  exit 2  the connection to the database broke; what was read is not kept
     ├── LateEventsError     exit 2  events outside the time window that a provider accepts
     ├── TooManyRejections   exit 4  more rejections than `--max-rejected`
     ├── Unreachable         exit 5  the provider could not be reached or kept refusing for load
@@ -76,6 +77,14 @@ class ProviderError(LoaderError):
 
 class SourceError(LoaderError):
     """The source cannot be read as the mapping says; nothing of this read is kept."""
+
+
+class ConnectionLost(SourceError):
+    """The connection to a database broke, or, where not even `opened`, could not be made. Another read may succeed."""
+
+    def __init__(self, message: str, *, opened: bool) -> None:
+        super().__init__(message)
+        self.opened = opened
 
 
 class LateEventsError(LoaderError):

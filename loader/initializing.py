@@ -298,8 +298,8 @@ def _has_secret(url: str) -> bool:
 
 
 def _relative(url: str, folder: Path) -> str:
-    """A SQLite URL whose path is relative to here, relative to `folder`; others as they are."""
-    match = re.fullmatch(r"(sqlite(?:\+\w+)?:///)([^/?:][^?:]*)(.*)", url, re.DOTALL)
+    """A URL of SQLite or DuckDB whose path is relative to here, relative to `folder`; others as they are."""
+    match = re.fullmatch(r"((?:sqlite(?:\+\w+)?|duckdb):///)([^/?:][^?:]*)(.*)", url, re.DOTALL)
     if match is None:
         return url
     return f"{match[1]}{Path(os.path.relpath(match[2], folder)).as_posix()}{match[3]}"

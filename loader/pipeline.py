@@ -13,7 +13,7 @@ import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ from loader.report.totals import RunTotals, totals
 from loader.report.words import plural
 from loader.sending import Progress, Target, deliver_run
 from loader.settings import cursor_from_text, cursor_to_text
-from loader.sources import Frame, find_files, open_source
+from loader.sources import Frame, find_files, open_source, reading_again
 from loader.sources.ledger import new_files
 from loader.state import discard_others, hold, run_folder, state_folder
 
@@ -101,7 +101,7 @@ def run(path: Path, options: Options) -> Result:
             return stopped
         error = None
         try:
-            planned = _plan(mapping, checkpoint, folder, options)
+            planned = reading_again(partial(_plan, mapping, checkpoint, folder, options), options.watch.say)
         except LoaderError as failure:
             if not before:
                 raise
@@ -140,13 +140,13 @@ def plan(path: Path, options: Options) -> Result:
     with hold(state_folder(mapping.path, options.state)) as folder:
         checkpoint = _open(folder, mapping)
         unfinished = checkpoint.unfinished()
-        if unfinished is not None and unfinished["of"] is None and checkpoint.untouched(unfinished["run"]):
-            # All in one, so that the plan of before is still there where a new one cannot be made.
-            with checkpoint.writing():
-                checkpoint.forget(unfinished["run"])
-                planned = _plan(mapping, checkpoint, folder, options)
+        new = partial(_plan, mapping, checkpoint, folder, options)
+        if unfinished is None:
+            planned = reading_again(new, options.watch.say)
+        elif unfinished["of"] is None and checkpoint.untouched(unfinished["run"]):
+            planned = reading_again(partial(_plan_instead, checkpoint, unfinished["run"], new), options.watch.say)
         else:
-            planned = unfinished or _plan(mapping, checkpoint, folder, options)
+            planned = unfinished
         if planned is None:
             return Result(RunTotals(None, mapping.name, "nothing_new"))
         return Result(totals(checkpoint, planned["run"]))
@@ -239,6 +239,13 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
             return None
         raise
     return checkpoint.run(run)
+
+
+def _plan_instead(checkpoint: Checkpoint, old: str, new: Callable[[], Row | None]) -> Row | None:
+    # All in one, so that the plan of before is still there where a new one cannot be made.
+    with checkpoint.writing():
+        checkpoint.forget(old)
+        return new()
 
 
 _NAMED = "%Y%m%dT%H%M%S.%f"

@@ -11,13 +11,13 @@ from pydantic import SecretStr
 
 from loader.settings import SourceSettings, SqlSettings
 
-_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:|[A-Za-z]:)([^?]+)(.*)", re.DOTALL)
+_EMBEDDED = re.compile(r"((?:sqlite(?:\+\w+)?|duckdb):///)(?!/|:memory:|file:|[A-Za-z]:)([^?]+)(.*)", re.DOTALL)
 
 
 def resolve_source(source: SourceSettings, folder: Path) -> SourceSettings:
-    """`source` with absolute paths: files and SQLite databases relative to `folder`; other URLs as they are."""
+    """`source` with absolute paths: files, SQLite and DuckDB databases relative to `folder`; other URLs as they are."""
     if isinstance(source, SqlSettings):
-        match = _SQLITE.fullmatch(source.url.get_secret_value())
+        match = _EMBEDDED.fullmatch(source.url.get_secret_value())
         if match is None:
             return source
         return source.model_copy(update={"url": SecretStr(match[1] + os.path.normpath(folder / match[2]) + match[3])})

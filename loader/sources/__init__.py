@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 
 from loader.settings import CsvSettings, CursorValue, JsonlSettings, ParquetSettings, SourceSettings, SqlSettings
 from loader.sources import files
+from loader.sources.again import reading_again
 from loader.sources.base import Frame, Input, Source
 from loader.sources.csv import CsvSource
 from loader.sources.jsonl import JsonlSource
 from loader.sources.parquet import ParquetSource
 
-__all__ = ["Frame", "Input", "Source", "find_files", "found_files", "open_source"]
+__all__ = ["Frame", "Input", "Source", "find_files", "found_files", "open_source", "reading_again"]
 
 
 def find_files(settings: SourceSettings, copies: Path) -> list[Input]:

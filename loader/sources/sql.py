@@ -1,27 +1,27 @@
 """SQL queries by SQLAlchemy: the rows stream through a server-side cursor out of one read-only snapshot.
 
-What a type of a database becomes stands in `sql_databases`.
+What a type of a database becomes stands in `databases`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import polars as pl
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from loader import rejection
-from loader.errors import SourceError
+from loader.errors import ConnectionLost, LoaderError, SourceError
 from loader.settings import Cursor, CursorValue, SqlSettings
 from loader.sources import base
 from loader.sources.base import Frame, Input, check_names, nearest, numbered
 from loader.sources.cursor import Watch
-from loader.sources.sql_databases import DATABASES, Query, Sqlite, unknown_type
+from loader.sources.databases import DATABASES, Cells, Query, unknown_type
 from loader.sources.sql_types import Column, series
 from loader.sources.typed import Finish
 
@@ -42,6 +42,7 @@ class SqlSource:
         self._engine, self._database, self._where, self._secrets = self._make_engine()
         text = single_statement(settings.query, backslashes=self._database.backslashes)
         self._query = Query(text, self._params(text))
+        self._cells: Generator[Sequence[Cells], None, None] | None = None
         self._watch: Watch | None = None
         self._open()
 
@@ -55,6 +56,8 @@ class SqlSource:
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
+                if self._cells is not None:
+                    self._cells.close()
                 if self._result is not None:
                     self._database.abandon(connection, self._result)
                 connection.close()
@@ -68,22 +71,24 @@ class SqlSource:
         if self._result is None:
             self._open()
         row = 1
+        assert self._connection is not None
+        assert self._result is not None
         try:
-            for rows in self._partitions():
-                yield self._frame(rows, row)
-                row += len(rows)
+            self._cells = self._database.cells(
+                self._connection, self._result, self._query, self._columns, base.FRAME_ROWS
+            )
+            for cells in self._cells:
+                yield self._frame(cells, row)
+                row += len(cells[0])
             self._result = None
         except _FAILURES as error:
-            raise SourceError(f"{self._where}: the query failed after {row - 1} rows: {self._words(error)}") from None
+            raise self._failed(f"the query failed after {row - 1} rows", error) from None
         finally:
             self.close()
 
-    def _partitions(self) -> Iterator[Sequence[sa.Row[Any]]]:
-        return iter(()) if self._result is None else self._result.partitions(base.FRAME_ROWS)
-
-    def _frame(self, values: Sequence[sa.Row[Any]], row: int) -> Frame:
+    def _frame(self, values: Sequence[Cells], row: int) -> Frame:
         columns, bad = [], []
-        for column, cells in zip(self._columns, zip(*values, strict=True), strict=True):
+        for column, cells in zip(self._columns, values, strict=True):
             try:
                 done, failures = series(column, cells)
             except _MISFITS:
@@ -100,7 +105,7 @@ class SqlSource:
         originals = rows.with_columns(cells.alias(name) for name, cells, _ in bad)
         return self._finish.frame(rows, rejected, None, None, raw=originals)
 
-    def _misfit(self, column: Column, cells: Sequence[Any], row: int) -> SourceError:
+    def _misfit(self, column: Column, cells: Cells, row: int) -> SourceError:
         for offset, cell in enumerate(cells):
             try:
                 series(column, [cell])
@@ -122,9 +127,7 @@ class SqlSource:
         shown = url.set(query={}).render_as_string(hide_password=True)
         database, _, driver = url.drivername.partition("+")
         if database not in DATABASES:
-            raise SourceError(
-                f"{shown}: '{database}' is not read here; there are postgresql, mysql, mariadb and sqlite"
-            )
+            raise SourceError(f"{shown}: '{database}' is not read here; there are {', '.join(DATABASES)}")
         kind = DATABASES[database]()
         secrets = [str(url.password)] if url.password else []
         secrets += [
@@ -138,10 +141,14 @@ class SqlSource:
             if driver and driver != url.get_driver_name():
                 raise SourceError(f"{shown}: the driver '{driver}' is not used here; write {database}:// without one")
             return sa.create_engine(url, poolclass=NullPool, connect_args=arguments), kind, shown, secrets
-        except ImportError:
+        except (ImportError, NoSuchModuleError):
             raise SourceError(
                 f"{shown}: the driver is not installed; run: pip install 'event-batch-loader[{kind.extra}]'"
             ) from None
+        except LoaderError:
+            raise
+        except Exception as error:  # noqa: BLE001 - BigQuery looks for credentials here, with errors of its own
+            raise SourceError(f"{shown} cannot be opened: {error}") from None
 
     def _params(self, text: str) -> dict[str, Any]:
         """The values of the query's parameters; that of `:cursor` is null until it is known."""
@@ -177,12 +184,13 @@ class SqlSource:
             self._connection = self._database.connect(self._engine)
         except _FAILURES as error:
             self.close()
-            raise SourceError(f"{self._where} cannot be opened: {self._words(error)}") from None
+            raise ConnectionLost(f"{self._where} cannot be opened: {self._words(error)}", opened=False) from None
         try:
             self._start(self._connection)
         except _FAILURES as error:
+            failed = self._failed("the query fails", error)
             self.close()
-            raise SourceError(f"{self._where}: the query fails: {self._words(error)}") from None
+            raise failed from None
         except BaseException:
             self.close()
             raise
@@ -194,7 +202,7 @@ class SqlSource:
             self._query.params["cursor"] = None
             columns = self._described(connection)
             start = self._stored if self._stored is not None else settings.initial
-            if isinstance(self._database, Sqlite) and settings.column in columns and start is not None:
+            if self._database.types_from_values and settings.column in columns and start is not None:
                 columns[settings.column] = unknown_type(start)
             watch = self._watching(settings, columns)
             self._query.params["cursor"] = self._database.bound(watch.floor)
@@ -204,7 +212,6 @@ class SqlSource:
         self._check_names([column.name for column in self._columns])
         if settings is not None:
             known = next((c for c in self._columns if c.name == settings.column and c.kind != "nothing"), None)
-            # SQLite's columns have a type only where they have values.
             self._watch = watch if known is None else self._watching(settings, self.columns)
         self._finish = Finish(self.columns, {}, self._timezone, self._watch)
 
@@ -213,7 +220,7 @@ class SqlSource:
 
     def _execute(self, connection: sa.Connection) -> sa.CursorResult[Any]:
         streaming = connection.execution_options(stream_results=True, max_row_buffer=base.FRAME_ROWS)
-        result = streaming.execute(sa.text(self._query.text), self._query.params)
+        result = streaming.execute(sa.text(self._database.described.format(self._query.text)), self._query.params)
         if not result.returns_rows:
             raise SourceError("`query` gives no rows; write a SELECT")
         return result
@@ -227,6 +234,12 @@ class SqlSource:
 
     def _check_names(self, names: list[str]) -> None:
         check_names(names, "the query's result", "give each its own name with AS")
+
+    def _failed(self, what: str, error: Exception) -> SourceError:
+        message = f"{self._where}: {what}: {self._words(error)}"
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            return ConnectionLost(message, opened=True)
+        return SourceError(message)
 
     def _words(self, error: BaseException) -> str:
         """What the driver says, in one line, without the password."""

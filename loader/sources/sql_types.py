@@ -15,9 +15,13 @@ from loader.jsontype import DIGITS, JSON
 
 # plain: the driver's values fit the type. decimal, number, json, date, time: the database's text, parsed here.
 # bits: bytes of a number. nothing: null in all rows. numbers, jsons: lists of such texts, taken as one JSON array.
-Kind = Literal["plain", "text", "decimal", "number", "json", "date", "time", "bits", "numbers", "jsons", "nothing"]
+# nested: JSON but for NaN and infinity, which it may hold.
+Kind = Literal[
+    "plain", "text", "decimal", "number", "json", "date", "time", "bits", "numbers", "jsons", "nested", "nothing"
+]
 
-_JSON_BLANKS = r'("(?:[^"\\]|\\.)*")|[ \t\r\n]+'
+_JSON_STRING = r'"(?:[^"\\]|\\.)*"'
+_JSON_BLANKS = rf"({_JSON_STRING})|[ \t\r\n]+"
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Column:
     kind: Kind = "plain"
 
 
-def series(column: Column, values: Sequence[Any]) -> tuple[pl.Series, pl.Series | None]:
+def series(column: Column, values: Sequence[Any] | pl.Series) -> tuple[pl.Series, pl.Series | None]:
     """The values of `column`, and the reasons (codes of `rejection.REASONS`) of those that cannot be; null where fine.
 
     Raises TypeError, ValueError, OverflowError or a polars error where a value is not of the column's type at all.
@@ -50,6 +54,9 @@ def series(column: Column, values: Sequence[Any]) -> tuple[pl.Series, pl.Series 
     text = pl.Series(name, values, pl.String, strict=True)
     if column.kind == "json":
         return text.str.replace_all(_JSON_BLANKS, "${1}").ext.to(JSON), None
+    if column.kind == "nested":
+        finite = _without(text, text.str.replace_all(_JSON_STRING, "").str.contains("NaN|Infinity"))
+        return finite.ext.to(JSON), _failures(text, finite, "not_finite")
     if column.kind == "number":
         finite = _finite(text)
         return finite.ext.to(DIGITS), _failures(text, finite, "not_finite")
@@ -76,7 +83,11 @@ def _fragments(value: Any) -> Any:
 
 
 def _finite(text: pl.Series) -> pl.Series:
-    return pl.select(pl.when(~text.str.contains(r"(?i)nan|inf")).then(text).alias(text.name)).to_series()
+    return _without(text, text.str.contains(r"(?i)nan|inf"))
+
+
+def _without(text: pl.Series, lost: pl.Series) -> pl.Series:
+    return pl.select(pl.when(~lost).then(text).alias(text.name)).to_series()
 
 
 def _times(text: pl.Series, dtype: pl.DataType) -> pl.Series:

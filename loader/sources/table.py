@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from loader.errors import SourceError
 from loader.settings import SqlSettings
 from loader.sources.base import nearest
+from loader.sources.databases import DATABASES
 from loader.sources.sql import SqlSource
-from loader.sources.sql_databases import DATABASES
 
 _WIDTH = 100
 

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -126,6 +127,59 @@ def test_postgres_types_do_not_depend_on_the_values(postgres: Any) -> None:
     assert found.columns == columns
     assert len(found.frames) == 8
     assert sent(found, "j")[-2:] == ['{"a":[1]}', '"x"']
+
+
+def test_postgres_text_is_what_it_was(postgres: Any) -> None:
+    url, connection, table = postgres
+    texts = [
+        "",
+        " ",
+        r"\N",
+        r"\\N",
+        "\\",
+        "\n",
+        "a\tb\r\n",
+        "\b\f\v",
+        r"\n\t",
+        r"\\t",
+        "\x01",
+        '"',
+        ",",
+        "é😀",
+        "null",
+        None,
+    ]
+    connection.exec_driver_sql(f"CREATE TABLE {table} (n int, t text, a text[], j json)")
+    insert = sa.text(f"INSERT INTO {table} VALUES (:n, :t, :a, to_json(:t\\:\\:text))")
+    connection.execute(insert, [{"n": n, "t": text, "a": [text, "x"]} for n, text in enumerate(texts)])
+    found = read(sql(url, f"SELECT t, a, j, n % 2 AS odd FROM {table} ORDER BY n"))
+    assert [row["t"] for row in found.rows] == texts
+    assert [row["a"] for row in found.rows] == [[text, "x"] for text in texts]
+    assert [row["j"] and json.loads(row["j"]) for row in found.rows] == texts
+    assert [row["odd"] for row in found.rows[:3]] == [0, 1, 0]
+    assert [row["t"] for row in read(sql(url, f"SELECT t FROM {table} ORDER BY n")).rows] == texts
+
+
+def test_postgres_text_of_a_database_without_an_encoding(postgres: Any) -> None:
+    url, connection, name = postgres
+    connection.exec_driver_sql(
+        f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+    other = sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+    try:
+        assert read(sql(other, "SELECT 'é' AS a")).rows == [{"a": "é"}]
+        assert "invalid byte sequence" in failure(sql(other, r"SELECT E'\351' AS a"))
+    finally:
+        connection.exec_driver_sql(f"DROP DATABASE {name}")
+
+
+def test_postgres_values_do_not_depend_on_the_settings_of_a_role(postgres: Any) -> None:
+    url, _, _ = postgres
+    odd = "-c extra_float_digits=0 -c bytea_output=escape -c datestyle=SQL,DMY -c client_encoding=LATIN1"
+    query = r"SELECT 0.1\:\:float8 + 0.2 AS f, '\x00ff'\:\:bytea AS b, date '2026-03-01' AS d, '€' AS t"
+    assert read(sql(with_query(url, options=odd), query)).rows == [
+        {"f": 0.1 + 0.2, "b": b"\x00\xff", "d": date(2026, 3, 1), "t": "€"}
+    ]
 
 
 def test_values_that_are_no_numbers_or_times_reject_their_row(postgres: Any) -> None:
@@ -313,14 +367,22 @@ def test_nothing_is_written(postgres: Any, mysql: Any, sqlite: Any) -> None:
         connection.exec_driver_sql(f"DROP FUNCTION f_{table}")
 
 
-def test_one_snapshot(postgres: Any) -> None:
-    url, connection, table = postgres
-    connection.exec_driver_sql(f"CREATE TABLE {table} AS SELECT generate_series(1, 1000) AS n")
-    with sized(1, 100):
-        frames = opened(sql(url, f"SELECT n FROM {table}")).frames()
-        next(frames)
-        connection.exec_driver_sql(f"DELETE FROM {table}")
-        assert sum(frame.rows.height for frame in frames) == 900
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+def test_one_snapshot(request: pytest.FixtureRequest, kind: str) -> None:
+    url, connection, table = request.getfixturevalue(kind)
+    numbers = {"postgres": "n FROM generate_series(1, 100000) AS n", "mysql": "seq FROM seq_1_to_100000"}[kind]
+    connection.exec_driver_sql(f"CREATE TABLE {table} (n int)")
+    connection.exec_driver_sql(f"INSERT INTO {table} SELECT {numbers}")
+    source = opened(sql(url, f"SELECT n FROM {table}"))
+    with closing(source):
+        # Between the statement that tells the columns and the first row, and between rows.
+        connection.exec_driver_sql(f"INSERT INTO {table} SELECT n + 100000 FROM {table}")
+        frames = source.frames()
+        first = next(frames).rows.height
+        connection.exec_driver_sql(f"UPDATE {table} SET n = -n")
+        connection.exec_driver_sql(f"DELETE FROM {table} WHERE n < -50000")
+        assert first + sum(frame.rows.filter(pl.col("n") > 0).height for frame in frames) == 100_000
+    assert len(read(sql(url, f"SELECT n FROM {table}")).rows) == 50_000
 
 
 def test_the_connection_is_closed_as_soon_as_the_rows_are_read(postgres: Any) -> None:
@@ -382,13 +444,14 @@ def test_urls_that_cannot_be() -> None:
     assert failure(sql("orders.db", "SELECT 1")) == (
         "`url` is not a database URL; write one such as postgresql://user:password@host/database"
     )
-    assert failure(sql("mssql://me:secret@host/db", "SELECT 1")) == (
-        "mssql://me:***@host/db: 'mssql' is not read here; there are postgresql, mysql, mariadb and sqlite"
+    assert failure(sql("informix://me:secret@host/db", "SELECT 1")) == (
+        "informix://me:***@host/db: 'informix' is not read here; there are postgresql, postgres, mysql, mariadb, "
+        "sqlite, duckdb, snowflake, bigquery, redshift, mssql, oracle"
     )
     assert "the driver 'psycopg2' is not used here; write postgresql:// without one" in failure(
         sql("postgresql+psycopg2://host/db", "SELECT 1")
     )
-    assert failure(sql("sqlite://", "SELECT 1")) == "the SQLite URL names no file; write sqlite:///path/to/file.db"
+    assert failure(sql("sqlite://", "SELECT 1")) == "the URL names no file; write sqlite:///path/to/file.db"
 
 
 @pytest.mark.parametrize(("scheme", "module"), [("postgresql", "psycopg"), ("mysql", "pymysql")])
@@ -491,7 +554,9 @@ def test_the_query_streams(postgres: Any) -> None:
     """The first rows are there long before the last one is computed."""
     url, _, _ = postgres
     with sized(1, 10):
-        source = opened(sql(url, "SELECT n FROM generate_series(1, 30) AS n WHERE n < 25 OR pg_sleep(1) IS NOT NULL"))
+        # PostgreSQL sends 8 kB at a time.
+        query = "SELECT repeat('x', 10000) FROM generate_series(1, 30) AS n WHERE n < 25 OR pg_sleep(1) IS NOT NULL"
+        source = opened(sql(url, query))
         started = datetime.now(UTC)
         frames = source.frames()
         assert next(frames).rows.height == 10
