@@ -5,6 +5,7 @@ What a type of a database becomes stands in `databases`.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
@@ -62,7 +63,9 @@ class SqlSource:
                     self._database.abandon(connection, self._result)
                 connection.close()
             except _FAILURES:
-                connection.invalidate()
+                # One that broke may have been given up already.
+                with contextlib.suppress(SQLAlchemyError):
+                    connection.invalidate()
         self._result = None
         self._engine.dispose()
 

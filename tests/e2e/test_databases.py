@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -144,3 +145,33 @@ def test_a_mapping_that_init_writes_for_duckdb(project: Project, stand_in: Runni
     project.mapping(simple_mapping(credentials("batch", stand_in.url), source=source))
     assert project.run().code == 0
     assert sorted(arrived(stand_in.received("batch"))) == list(range(100))
+
+
+def test_a_database_that_cannot_be_opened_at_first_is_told_at_once(project: Project, stand_in: RunningSandbox) -> None:
+    url = sa.make_url("postgresql://me@127.0.0.1:1/shop")
+    _mapping(project, stand_in, "postgres", url)
+    ended = project.run()
+    assert ended.code == 2
+    assert ended.err.count("cannot be opened") == 1
+    assert "again" not in ended.err
+
+
+def test_a_signal_while_another_read_is_waited_for(
+    project: Project, stand_in: RunningSandbox, database: tuple[str, sa.URL]
+) -> None:
+    kind, url = database
+    assert url.host is not None
+    assert url.port is not None
+    with CuttingProxy(url.host, url.port, after=1_000_000, cuts=100) as proxy:
+        mapping = _mapping(project, stand_in, kind, url.set(host="127.0.0.1", port=proxy.port))
+        with project.start("run", str(mapping)) as process:
+            assert process.stderr is not None
+            while "(2 of 3)" not in process.stderr.readline():
+                pass
+            process.send_signal(signal.SIGTERM)
+            began = time.monotonic()
+            _, err = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert time.monotonic() - began < 4
+    assert "Traceback" not in err
+    assert list(project.folder.glob(".loader/*/runs/*")) == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -123,16 +125,27 @@ def test_nothing_is_written_and_nothing_created(url: str, tmp_path: Path) -> Non
     assert not (tmp_path / "no.duckdb").exists()
 
 
+@contextmanager
+def opened_elsewhere(url: str, read_only: bool) -> Iterator[None]:
+    program = f"import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only={read_only}); print('open', flush=True)"
+    command = [sys.executable, "-c", f"{program}; sys.stdin.read()", url.removeprefix("duckdb:///")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        yield
+        other.communicate()
+
+
 def test_a_file_that_another_process_writes(url: str) -> None:
-    program = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", program, url.removeprefix("duckdb:///")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "open\n"
+    with opened_elsewhere(url, read_only=False):
         said = failure(sql(url, "SELECT 1"))
-        writer.communicate()
     assert f"{url} cannot be opened: " in said
     assert "lock" in said
+
+
+def test_a_file_that_another_process_reads(url: str) -> None:
+    with opened_elsewhere(url, read_only=True):
+        assert len(read(sql(url, "SELECT id FROM t")).rows) == 300_000
 
 
 def test_nobody_writes_while_the_rows_are_read(url: str) -> None:

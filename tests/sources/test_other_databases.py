@@ -50,6 +50,7 @@ TYPES: dict[str, tuple[str, Any, Any]] = {
     "l": ("0.1::float8", pl.Float64(), 0.1),
     "m": ("'00123'", pl.String(), "00123"),
     "n": ("1e30::numeric", DIGITS, "1000000000000000000000000000000"),
+    "o": ("0.00000001::numeric", DIGITS, "0.00000001"),
 }
 
 
@@ -133,6 +134,7 @@ def test_numbers_that_are_none(postgres_url: str) -> None:
         ("at", None, datetime(2026, 1, 1, tzinfo=UTC), 1, datetime(2026, 1, 2, tzinfo=UTC)),
         ("at", None, datetime(2026, 1, 3, tzinfo=UTC), 0, datetime(2026, 1, 3, tzinfo=UTC)),
         ("day", None, date(2026, 1, 1), 1, date(2026, 1, 2)),
+        ("day", None, date(2026, 1, 3), 0, date(2026, 1, 3)),
     ],
 )
 def test_cursors(postgres_url: str, column: str, initial: Any, stored: Any, taken: int, highest: Any) -> None:
