@@ -272,7 +272,7 @@ WRONG: list[tuple[dict[str, bytes], list[str], str]] = [
     ({"a.csv": b"user\n1\n"}, ["a.csv", "--output", "a.csv"], "--output takes a file that ends in .yaml"),
     ({"a.csv": b"user\n1\n"}, ["a.csv", "--output", "no/a.yaml"], "no/a.yaml cannot be written"),
     ({}, ["sqlite:///missing.db", "--table", "x"], "there is no such file"),
-    ({}, ["oracle://u:hush@h/d", "--table", "x"], "'oracle' is not read here"),
+    ({}, ["informix://u:hush@h/d", "--table", "x"], "'informix' is not read here"),
     ({}, ["postgresql://u:hush@127.0.0.1:1/d", "--table", "x"], "cannot be opened"),
     ({}, ["sqlite:///shop.db"], "a database needs --table, or --query"),
     ({}, ["sqlite:///shop.db", "--table", "order"], "no table 'order'; did you mean 'orders'?"),
