@@ -467,13 +467,18 @@ class Checkpoint:
             rows = connection.execute(query.group_by(refusals.c.destination, refusals.c.reason))
             return {(destination, reason): count for destination, reason, count in rows}
 
-    def mark_written(self, run: str, reason: str | None, file: Path) -> None:
-        """Note that the rows of a run's rejected events (of one reason, or all) stand in `file` from now on."""
-        change = sa.update(refusals).where(refusals.c.run == run, refusals.c.retried.is_(None))
+    def mark_written(self, run: str, reason: str | None, file: str, but: Sequence[int]) -> None:
+        """Note that the rows of a run's rejected events (of one reason, or all) stand in `file`, unless they stand in
+        another, and `but` for these rows."""
+        here = sa.and_(refusals.c.run == run, refusals.c.retried.is_(None))
+        change = sa.update(refusals).where(here, refusals.c.written.is_(None)).values(written=file)
         if reason is not None:
             change = change.where(refusals.c.reason == reason)
+        undo = sa.update(refusals).where(here, refusals.c.written == file, refusals.c.row == sa.bindparam("lost"))
         with self.writing() as connection:
-            connection.execute(change.values(written=str(file)))
+            connection.execute(change)
+            if but:
+                connection.execute(undo.values(written=None), [{"lost": row} for row in but])
 
     def files_of(self, run: str) -> list[RowMapping]:
         """The files that a run loaded, in the order of their rows."""

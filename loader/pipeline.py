@@ -157,11 +157,17 @@ def _finish_unfinished(
 ) -> tuple[list[RunTotals], Result | None]:
     """Deliver what runs of before, or those that are `new`, have left; which are finished now, and what stopped one."""
     before: list[RunTotals] = []
+    left = options.stop_after
     while (unfinished := checkpoint.unfinished()) is not None:
         if unfinished["run"] not in new:
             options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
         _prove(checkpoint, folder, unfinished["run"])
-        resumed = _deliver(mapping, checkpoint, folder, unfinished, options)
+        if left == 0:
+            return before, Result(totals(checkpoint, unfinished["run"]), before, None, bool(checkpoint.in_doubt()))
+        sent = totals(checkpoint, unfinished["run"]).sent
+        resumed = _deliver(mapping, checkpoint, folder, unfinished, replace(options, stop_after=left))
+        if left is not None:
+            left = max(0, left - (resumed.run.sent - sent))
         if resumed.error is not None or resumed.run.status not in FINISHED:
             return before, replace(resumed, before=before)
         before.append(resumed.run)
@@ -290,15 +296,15 @@ def _plan_again(mapping: Mapping, checkpoint: Checkpoint, folder: Path, again: A
     events = left_to_retry(again.reasons, written=None if again.written else False)
     try:
         with checkpoint.writing() as transaction:
-            for earlier, planned, to in wanted:
-                runs.append(_new_name(checkpoint))
-                old_parts = partial(open_part, run_folder(folder, earlier["run"]))
-                restage(runs[-1], earlier, planned, to, events, old_parts, run_folder(folder, runs[-1]), transaction)
+            # The newest first: of events with one id its version is the one to send.
+            for earlier, planned, to in sorted(wanted, key=lambda one: str(one[0]["run"]), reverse=True):
+                run = _new_name(checkpoint)
+                old_parts, new_folder = partial(open_part, run_folder(folder, earlier["run"])), run_folder(folder, run)
+                if restage(run, earlier, planned, to, events, old_parts, new_folder, transaction, siblings=runs):
+                    runs.append(run)
     except BaseException:
         with contextlib.suppress(StateError):
-            for run in runs:
-                if checkpoint.run(run) is None:
-                    shutil.rmtree(run_folder(folder, run), ignore_errors=True)
+            discard_others(folder, {row["run"] for row in checkpoint.all_runs()})
         raise
     return runs
 

@@ -29,14 +29,22 @@ EXTRA, RAW = "_extra", "_raw"
 
 @dataclass
 class Written:
-    """`rows` in `file`. `unreadable`: words about each row that could not be read. `missing`: rows that are no longer
-    kept. `elsewhere`: rows of which other destinations get an event. Under another name until `keep`."""
+    """`rows` in `file`, under another name until `keep`.
+
+    `unreadable`: words about each row that could not be read. `missing`: rows that are no longer kept, with the run
+    that read them. `elsewhere`: rows of which other destinations get an event. `doubtful`: rows whose events may have
+    arrived. `cursor`: whether the source's cursor would filter the rows. `before`: events whose rows stand in another
+    file.
+    """
 
     file: Path
     rows: int = 0
     unreadable: list[str] = field(default_factory=list)
-    missing: int = 0
+    missing: list[tuple[str, int]] = field(default_factory=list)
     elsewhere: int = 0
+    doubtful: int = 0
+    cursor: bool = False
+    before: int = 0
 
     @property
     def unfinished(self) -> Path:
@@ -79,6 +87,8 @@ def write(
     records: list[Record] = []
     for run, frame in rejected.items():
         destinations = len(checkpoint.destinations_of(run))
+        by_row = frame.drop_nulls("destination").group_by("row").agg(pl.col("destination").n_unique())
+        refusing = dict(by_row.iter_rows())
         once = frame.unique("row", keep="first", maintain_order=True)
         complete, known = with_records(checkpoint, folder, run, once)
         for name, dtype in known.items():
@@ -87,15 +97,17 @@ def write(
             "row", "reason", "message", "record", "destination"
         ).iter_rows():
             if record is None:
-                written.missing += 1
+                written.missing.append((run, row))
                 continue
             members = _members(record)
             ragged = reason == "ragged_row" and destination is None
             records.append(Record({}, record) if members is None else Record(members, ragged=ragged))
-            written.elsewhere += destination is not None and destinations > 1
+            written.elsewhere += refusing.get(row, destinations) < destinations
+            written.doubtful += reason == "skipped" or message.startswith("in doubt")
             if destination is None and reason in UNREADABLE:
                 written.unreadable.append(f"row {row:,} could not be read: {message}")
     source = _source(mapping)
+    written.cursor = source is not None and source.type != "sql" and source.cursor is not None
     _complete(columns, source, records)
     written.rows = len(records)
     try:

@@ -133,19 +133,25 @@ def _write(
     So `loader retry` leaves their events alone, and what it has planned again is left out here.
     """
     marked = any(checkpoint.refusals_of(run) for run in runs)
+    here, before = str(output.absolute()), 0
     with hold(folder) if marked else nullcontext(), checkpoint.writing():
         frames: dict[str, pl.DataFrame] = {}
         for run in runs:
-            again = [r for r in checkpoint.refusals_of(run) if r["retried"] is not None]
-            keys = {key: [r[key] for r in again] for key in ("row", "destination")}
-            retried = pl.DataFrame(keys, schema={"row": pl.UInt64(), "destination": pl.String()})
+            refusals = checkpoint.refusals_of(run)
+            taken = [r for r in refusals if r["retried"] is not None or r["written"] not in (None, here)]
+            before += sum(r["retried"] is None and reason in (None, r["reason"]) for r in taken)
+            keys = {key: [r[key] for r in taken] for key in ("row", "destination")}
+            gone = pl.DataFrame(keys, schema={"row": pl.UInt64(), "destination": pl.String()})
             rejected = _rejected(checkpoint, folder, run, reason)
-            frame = rejected.join(retried, on=["row", "destination"], how="anti", maintain_order="left")
+            frame = rejected.join(gone, on=["row", "destination"], how="anti", maintain_order="left")
             origin = checkpoint.origin(run)
             frames[origin] = pl.concat([frames[origin], frame]).sort("row") if origin in frames else frame
-            if marked:
-                checkpoint.mark_written(run, reason, output)
         written = write(output, mapping, checkpoint, folder, frames)
+        written.before = before
+        for run in runs if marked else []:
+            origin = checkpoint.origin(run)
+            lost = [row for read_by, row in written.missing if read_by == origin]
+            checkpoint.mark_written(run, reason, here, but=lost)
     # The marks come first: rows that stand in a file and are sent again as well are what must not be.
     written.keep()
     return written
@@ -163,10 +169,23 @@ def _written_words(written: Written) -> str:
     if written.unreadable:
         lines.append(f"{plural(len(written.unreadable), 'row')} could not be read; what is known of them stands there")
     if written.missing:
-        one = written.missing == 1
+        one = len(written.missing) == 1
         lines.append(
-            f"{plural(written.missing, 'row')} {'is' if one else 'are'} lost: "
-            f"{'its' if one else 'their'} file has changed or is gone"
+            f"{plural(len(written.missing), 'row')} {'is' if one else 'are'} lost: "
+            f"{'its' if one else 'their'} file has changed or is gone; what a provider refused of "
+            f"{'it' if one else 'them'} can be sent again as it was planned, with `loader retry`"
+        )
+    if written.before:
+        lines.append(f"{plural(written.before, 'event')} left out: their rows stand in a file that was written before")
+    if written.doubtful:
+        lines.append(
+            f"{plural(written.doubtful, 'row')} may have arrived: the events were in doubt, and loading the file sends "
+            "them again"
+        )
+    if written.cursor:
+        lines.append(
+            "the cursor of the mapping stands behind these rows and would filter them: load the file with a mapping "
+            "that has none"
         )
     if written.elsewhere:
         lines.append(

@@ -215,7 +215,7 @@ class _Reader:
             words = f"{provider.name} has no field for a time, so that no event can be sent with one; "
             words += "choose omit_time (sent as happening now) or reject"
             document.problem(document.find((*path, "late_events")), words)
-        return Destination(settings.name or provider.name, provider, route.under(settings), settings, event, node)
+        return Destination(settings.name or provider.name, provider, route, settings, event, node)
 
     def _takes(self, provider: Provider, route: Route, kind: Becomes, node: Node) -> None:
         """Report a route that does not take what the mapping makes, with those that do."""
@@ -239,6 +239,8 @@ class _Reader:
             )
             return None
         route = provider.route(name)
+        if settings is not None:
+            route = route.under(settings)
         chunk = settings.chunk if settings is not None else None
         if chunk is not None and chunk > route.events_per_call:
             pages = [limit.page for limit in route.limits if limit.value == route.events_per_call]

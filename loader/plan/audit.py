@@ -81,8 +81,9 @@ def _follow(chunks: pl.DataFrame, behind: int, where: str) -> None:
 def _same(chunks: pl.DataFrame, events: pl.DataFrame, refusals: pl.Series, where: str) -> None:
     """The chunks hold as many events as were planned, and as many rejected ones as are known by their rows."""
     by_number = chunks.group_by("number").agg(pl.col("events", "refused").sum())
-    known = pl.col("row").is_in(refusals.implode()).sum().cast(pl.Int64)
-    on_disk = events.group_by("number").agg(planned=pl.len().cast(pl.Int64), known=known)
+    # Inside the groups polars would compare each of them with all rejections.
+    known = events.with_columns(known=pl.col("row").is_in(refusals.implode()))
+    on_disk = known.group_by("number").agg(planned=pl.len().cast(pl.Int64), known=pl.col("known").sum().cast(pl.Int64))
     both = by_number.join(on_disk, on="number", how="full", coalesce=True).fill_null(0).sort("number")
     for number, counted, refused, planned, named in both.iter_rows():
         if counted != planned:

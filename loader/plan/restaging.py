@@ -6,7 +6,7 @@ the earlier run stay as they are: there the events are rejected for good.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,12 +32,15 @@ def restage(
     open_part: OpenPart,
     run_folder: Path,
     connection: Connection,
-) -> None:
+    siblings: Collection[str] = (),
+) -> bool:
     """Plan the run `run`: the events of `earlier` that were rejected after they were planned, as far as `wanted`, a
     condition on `checkpoint.refusals`, says so.
 
     `planned`: the destination as it was planned then (rows of the checkpoint). `open_part`: of the earlier run.
-    `connection`: a transaction of the checkpoint; the plan counts when that is committed. Raises StateError.
+    `siblings`: runs that are planned together with this one. An event whose id one of them has is left for later: it
+    is newer there, and may still be refused. `connection`: a transaction of the checkpoint; the plan counts when that
+    is committed. False: no event is left, and there is no run. Raises StateError.
     """
     name = destination.name
     refusals = record.refusals.c
@@ -46,6 +49,8 @@ def restage(
     parts = sa.select(record.chunks.c.part).distinct().order_by(record.chunks.c.part)
     of_parts = sa.and_(record.chunks.c.run == earlier["run"], record.chunks.c.destination == name)
     background = Background()
+    ids = Ids(connection, run, name, again=False)
+    later: list[int] = []
     stager = Stager(
         name,
         destination.route,
@@ -53,19 +58,24 @@ def restage(
         None,
         run_folder,
         run,
-        Ids(connection, run, name, again=False),
+        ids,
         datetime.now(UTC),
         background,
     )
     try:
         for part in connection.scalars(parts.where(of_parts, record.chunks.c.refused > 0)).all():
             events = open_part(name, part)
-            stager.add_encoded(events.filter(pl.col("row").is_in(rows.implode())).drop("chunk"))
+            events = events.filter(pl.col("row").is_in(rows.implode())).drop("chunk")
+            newer = ids.known(events.get_column("id")).is_in(list(siblings)).fill_null(False)
+            later += events.filter(newer).get_column("row").to_list()
+            stager.add_encoded(events.filter(~newer))
         stager.finish()
         background.finish()
     finally:
         background.abandon()
     staged = stager.staged
+    if staged.events == 0:
+        return False
     connection.execute(
         sa.insert(record.runs).values(
             run=run,
@@ -99,3 +109,8 @@ def restage(
     )
     commit_chunks(connection, run, name, staged.chunks)
     connection.execute(sa.update(record.refusals).where(chosen).values(retried=run))
+    if later:
+        undo = sa.update(record.refusals).where(refusals.run == earlier["run"], refusals.destination == name)
+        undo = undo.where(refusals.row == sa.bindparam("later")).values(retried=None)
+        connection.execute(undo, [{"later": row} for row in later])
+    return True

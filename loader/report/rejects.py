@@ -98,9 +98,8 @@ def rejects(run: str, groups: Sequence[Group]) -> str:
         if group.example is not None:
             example = group.example
             lines.append(f"  e.g. {example.words()}")
-            if example.field is not None:
-                value = "nothing" if example.value is None else f"'{one_line(example.value)}'"
-                lines.append(f"       {example.field} is {value}")
+            if example.value is not None:
+                lines.append(f"       {example.field} is '{one_line(example.value)}'")
             if example.record is not None:
                 lines.append(f"       {one_line(example.record)}")
         parts.append("\n".join(lines))

@@ -67,6 +67,11 @@ class RunTotals:
         return self.rows.rejected + sum(d.events.rejected for d in self.destinations)
 
     @property
+    def sent(self) -> int:
+        """Events that were sent."""
+        return sum(d.events.sent for d in self.destinations)
+
+    @property
     def in_doubt(self) -> int:
         """Events in doubt."""
         return sum(d.events.in_doubt for d in self.destinations)

@@ -51,7 +51,6 @@ run {run}: 5 rejections
 missing_user: 2 rows
   the event has no user
   e.g. row 2 (events.csv): user (user) is null
-       user is nothing
        {{"number":"2","at":"2026-03-01T10:00:02Z","note":"no \\"user\\", none"}}
 
 ragged_row: 2 rows

@@ -149,7 +149,6 @@ run R: 21 rejections
 missing_user: 19 rows
   the event has no user
   e.g. row 4 (orders.csv): user (customer) is null
-       user is nothing
        {"id":"3"}
 
 refused: 2 events to batch, 1 of them retried since

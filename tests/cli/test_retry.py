@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from loader import pipeline
 from loader.checkpoint import Checkpoint
@@ -128,6 +129,55 @@ def test_rows_that_stand_in_a_file_are_left_to_it(project: QuickProject, stand_i
     assert project.loader("retry", path, "--written", "--json").code == 0
     numbers = [*arrived(stand_in.received("bloomreach")), *arrived(stand_in.received("batch"))]
     assert sorted(numbers) == sorted([*range(1, 121)] * 2)
+
+
+def test_rows_are_written_to_one_file_only(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = refused(project, stand_in, "bloomreach")
+    count = 120 - len(stand_in.received())
+    assert project.loader("rejects", path, "--output", "one.csv").out == f"{count} rows written to one.csv\n"
+    other = project.loader("rejects", path, "--all", "--output", "two.csv")
+    assert other.out.startswith(f"0 rows written to two.csv\n{count} events left out: their rows stand in a file")
+
+
+def test_rows_that_could_not_be_written_can_be_retried(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = refused(project, stand_in, "bloomreach")
+    count = 120 - len(stand_in.received())
+    # In place: the second name of the file changes with it.
+    with Path("events.csv").open("r+", encoding="utf-8") as file:
+        file.write("numbre")
+    written = project.loader("rejects", path, "--output", "mended.csv")
+    assert f"{count} rows are lost" in written.out
+    assert project.loader("retry", path, "--json").destination()["sent"] == count
+    assert sorted(arrived(stand_in.received())) == list(range(1, 121))
+
+
+def test_of_versions_of_one_event_the_newest_is_sent(project: QuickProject, stand_in: RunningSandbox) -> None:
+    engine = sa.create_engine(f"sqlite:///{project.folder}/shop.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE events (number INTEGER, user TEXT, at TEXT, id TEXT)")
+        connection.exec_driver_sql("INSERT INTO events VALUES (1, 'a', '2026-03-01T10:00:00Z', 'one')")
+    event = {**simple_mapping()["event"], "id": "id"}
+    source = {"type": "sql", "url": "sqlite:///shop.db", "query": "SELECT * FROM events"}
+    path = str(project.mapping(simple_mapping(credentials("bloomreach", stand_in.url), event=event, source=source)))
+    stand_in.faults([{"kind": "partial", "share": 1.0}])
+    assert project.run().code == 3
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE events SET number = 2")
+    assert project.run().code == 3
+    assert project.loader("retry", path).code == 3
+    stand_in.faults([])
+    assert project.loader("retry", path, "--json").destination()["sent"] == 1
+    assert arrived(stand_in.received()) == [2]
+    # The older one is known to have arrived, in its newer version.
+    assert project.loader("retry", path, "--json").destination()["already_delivered"] == 1
+    assert arrived(stand_in.received()) == [2]
+
+
+def test_a_trial_of_a_few_events_is_one_of_all_that_is_retried(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = refused(project, stand_in, "bloomreach", "batch")
+    before = len(stand_in.received("bloomreach")) + len(stand_in.received("batch"))
+    assert project.loader("retry", path, "--stop-after", "1").code == 0
+    assert len(stand_in.received("bloomreach")) + len(stand_in.received("batch")) == before + 1
 
 
 def test_one_that_was_stopped_forgets_no_destination(project: QuickProject, stand_in: RunningSandbox) -> None:
