@@ -133,6 +133,9 @@ sa.Index("ids_by_row", ids.c.run, ids.c.destination, ids.c.row)
 # Chunks that are read at once: the bound of memory where a chunk is a single event.
 PAGE = 1000
 
+# How the messages of refusals begin whose events may have arrived.
+DOUBTED = "in doubt"
+
 # Statuses of a run that has nothing left to send.
 FINISHED = ("done", "in_doubt")
 
@@ -489,8 +492,9 @@ class Checkpoint:
 
 
 def left_to_retry(reasons: Sequence[str], *, written: bool | None) -> sa.ColumnElement[bool]:
-    """The refusals that can be sent again; see `Checkpoint.to_retry`."""
-    left = sa.and_(refusals.c.reason.in_(reasons), refusals.c.retried.is_(None))
+    """The refusals that can be sent again; see `Checkpoint.to_retry`. What may have arrived is not among them."""
+    never_arrived = sa.func.coalesce(refusals.c.message, "").not_like(f"{DOUBTED}%")
+    left = sa.and_(refusals.c.reason.in_(reasons), refusals.c.retried.is_(None), never_arrived)
     return left if written is None else sa.and_(left, refusals.c.written.is_not(None) == written)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from loader.checkpoint import Checkpoint
+from loader.checkpoint import DOUBTED, Checkpoint
 from loader.cli.rejected import UNREADABLE, with_records
 from loader.errors import LoaderError, UsageError
 from loader.jsontype import holds_json
@@ -103,7 +103,7 @@ def write(
             ragged = reason == "ragged_row" and destination is None
             records.append(Record({}, record) if members is None else Record(members, ragged=ragged))
             written.elsewhere += refusing.get(row, destinations) < destinations
-            written.doubtful += reason == "skipped" or message.startswith("in doubt")
+            written.doubtful += reason == "skipped" or message.startswith(DOUBTED)
             if destination is None and reason in UNREADABLE:
                 written.unreadable.append(f"row {row:,} could not be read: {message}")
     source = _source(mapping)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import polars as pl
 from sqlalchemy.engine import RowMapping
 
-from loader.checkpoint import Checkpoint
+from loader.checkpoint import DOUBTED, Checkpoint
 from loader.errors import StateError
 from loader.sending.journal import count_rejected, refuse, set_chunk
 
@@ -64,7 +64,7 @@ def _reject(
                 part = (key, _rows_of(open_part, *key))
             # The ids of what may have been delivered stay taken.
             doubted = chunk["doubted"] or chunk["status"] == "sending"
-            words = f"in doubt: it may have arrived; {decided}" if doubted else decided
+            words = f"{DOUBTED}: it may have arrived; {decided}" if doubted else decided
             status = set_chunk(
                 run,
                 destination,

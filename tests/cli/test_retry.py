@@ -249,6 +249,22 @@ def test_cancelled_events_can_be_sent_after_all(project: QuickProject, stand_in:
     assert sorted(arrived(stand_in.received())) == list(range(1, 101))
 
 
+def test_what_may_have_arrived_is_not_sent_again(project: QuickProject, stand_in: RunningSandbox) -> None:
+    event = {**simple_mapping()["event"], "id": "number"}
+    project.csv(numbered(60))
+    path = str(project.mapping(simple_mapping({**credentials("batch", stand_in.url), "chunk": 20}, event=event)))
+    stand_in.faults([{"kind": "lost_answer", "at": [1]}])
+    assert project.run().code == 7
+    assert project.loader("resolve", path, "--resend").code == 0
+    stand_in.faults([{"kind": "401"}])
+    assert project.run().code == 6
+    assert project.loader("cancel", path, "--yes").code == 0
+    stand_in.faults([])
+    assert "no events to send again" in project.loader("retry", path, "--reason", "cancelled").out
+    written = project.loader("rejects", path, "--output", "mended.csv").out
+    assert "20 rows may have arrived: the events were in doubt, and loading the file sends them again" in written
+
+
 def test_a_retry_of_which_nothing_was_sent_can_be_dropped(project: QuickProject, stand_in: RunningSandbox) -> None:
     path = refused(project, stand_in, "bloomreach")
     mapping = read(Path(path))
