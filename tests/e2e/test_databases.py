@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,6 +12,8 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
+from loader.sources import again
+from tests.cli.conftest import QuickProject
 from tests.support.project import Ended, Project, arrived, credentials, simple_mapping
 from tests.support.proxy import CuttingProxy
 from tests.support.sandbox import RunningSandbox
@@ -101,34 +104,46 @@ def test_a_plan_is_replaced_once_where_the_read_begins_anew(
     assert len(list(project.folder.glob(".loader/*/runs/*"))) == 2
 
 
+@pytest.fixture
+def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QuickProject:
+    """A project whose lost connections are not waited for as long as a database takes to start."""
+    monkeypatch.setattr(again, "WAITS", (0.2, 0.2, 0.2))
+    return QuickProject(tmp_path, monkeypatch)
+
+
 def test_a_connection_that_is_cut_again_and_again(
-    project: Project, stand_in: RunningSandbox, database: tuple[str, sa.URL]
+    impatient: QuickProject, stand_in: RunningSandbox, database: tuple[str, sa.URL]
 ) -> None:
     kind, url = database
     assert url.host is not None
     assert url.port is not None
     with CuttingProxy(url.host, url.port, after=1_000_000, cuts=100) as proxy:
-        _mapping(project, stand_in, kind, url.set(host="127.0.0.1", port=proxy.port))
-        ended = project.run()
+        _mapping(impatient, stand_in, kind, url.set(host="127.0.0.1", port=proxy.port))
+        ended = impatient.run()
         assert proxy.connections == 4
-    _nothing_is_left(project, stand_in, ended)
+    _nothing_is_left(impatient, stand_in, ended)
 
 
 def test_a_database_that_does_not_come_back(
-    project: Project, stand_in: RunningSandbox, database: tuple[str, sa.URL]
+    impatient: QuickProject, stand_in: RunningSandbox, database: tuple[str, sa.URL]
 ) -> None:
     kind, url = database
     assert url.host is not None
     assert url.port is not None
     with CuttingProxy(url.host, url.port, after=1_000_000, cuts=1) as proxy:
-        mapping = _mapping(project, stand_in, kind, url.set(host="127.0.0.1", port=proxy.port))
-        with project.start("run", str(mapping), "--json") as process:
+        _mapping(impatient, stand_in, kind, url.set(host="127.0.0.1", port=proxy.port))
+
+        def go_away() -> None:
             while proxy.connections == 0:
-                time.sleep(0.01)
+                time.sleep(0.001)
             proxy.refuse()
-            out, err = process.communicate(timeout=120)
-    _nothing_is_left(project, stand_in, Ended(process.returncode, out, err))
-    assert err.count("cannot be opened") == 3
+
+        with ThreadPoolExecutor() as pool:
+            gone = pool.submit(go_away)
+            ended = impatient.run()
+            gone.result()
+    _nothing_is_left(impatient, stand_in, ended)
+    assert ended.err.count("cannot be opened") == 3
 
 
 def test_a_mapping_that_init_writes_for_duckdb(project: Project, stand_in: RunningSandbox) -> None:
