@@ -352,17 +352,19 @@ class _Binder:
             self.document.problem_in(at, finding.part, finding.offset, finding.message)
         if expression is None or findings:
             return None
-        column = expression.meta.output_name()
-        if expression.meta.is_column() and is_json(self.columns[column]):
-            return _Source(pl.col(column).ext.to(JSON), JSON, value.expr)
+        if expression.meta.is_column():
+            dtype = self.columns[column := expression.meta.output_name()]
+            if is_json(dtype):
+                return _Source(pl.col(column).ext.to(JSON), JSON, value.expr)
+            return _Source(expression, dtype, value.expr)
         # Only the columns that it uses: a source may have thousands.
         given = {name: self.columns[name] for name in expression.meta.root_names()}
         plain = {name: pl.String() if is_json(dtype) else dtype for name, dtype in given.items()}
-        dtype, why = expressions.type_of(expression, plain)
-        if dtype is None:
+        found, why = expressions.type_of(expression, plain)
+        if found is None:
             self.document.problem(at, f"{field.name}: {why}")
             return None
-        return _Source(expression, dtype, value.expr)
+        return _Source(expression, found, value.expr)
 
     def _provider_problems(self, bound: BoundDestination) -> None:
         """What the provider can never be sent with these columns."""

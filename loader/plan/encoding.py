@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
 
-from loader.providers.base import Encoded, LateEvents, Window
+from loader.providers.base import Check, Encoded, LateEvents, Window
 from loader.rejection import ROW, SCHEMA, empty, reject
+
+# So many checks are made at once: those of thousands of properties would need as much memory as all their rows.
+TOGETHER = 500
 
 __all__ = ["Coded", "LateEvents", "encode"]
 
@@ -29,7 +33,6 @@ def encode(
 ) -> Coded:
     """Check and encode a frame of events (the columns that `loader.mapping` describes) for one destination."""
     frame, rejected, late = _keep_window(frame, window, late_events, now)
-    broken = {f"broken{at}": check.broken.fill_null(False) for at, check in enumerate(encoded.checks)}
     watched = window is not None and window.past is not None and "time" in frame.columns and late_events != "send"
     result = (
         frame.lazy()
@@ -39,20 +42,28 @@ def encode(
             time=pl.col("time").dt.timestamp("us") if watched else pl.lit(None, pl.Int64),
             user=encoded.user,
             event=encoded.event,
-            **broken,
+            **_broken(encoded.checks[:TOGETHER]),
         )
         .collect(engine="in-memory")
     )
     refusals = [rejected]
     failed = pl.repeat(False, len(result), eager=True)
-    for at, check in enumerate(encoded.checks):
-        mask = result.get_column(f"broken{at}")
-        if mask.any():
-            new = mask & ~failed
-            refusals.append(reject(frame, new, check.reason, check.field, check.message, check.value, check.size))
-            failed = failed | mask
+    masks = result.drop("row", "id", "time", "user", "event")
+    for first in range(0, len(encoded.checks), TOGETHER):
+        some = encoded.checks[first : first + TOGETHER]
+        if first:
+            masks = frame.select(**_broken(some))
+        for check, mask in zip(some, masks.iter_columns(), strict=True):
+            if mask.any():
+                new = mask & ~failed
+                refusals.append(reject(frame, new, check.reason, check.field, check.message, check.value, check.size))
+                failed = failed | mask
     events = result.select("row", "id", "time", "user", "event")
     return Coded(events.filter(~failed) if failed.any() else events, pl.concat(refusals), late)
+
+
+def _broken(checks: Sequence[Check]) -> dict[str, pl.Expr]:
+    return {f"broken{at}": check.broken.fill_null(False) for at, check in enumerate(checks)}
 
 
 def _keep_window(

@@ -328,7 +328,7 @@ def _checks(
     ]
     if not empty_properties:
         words = f"properties: all are null, and {_needs_property(columns)}"
-        checks.append(Check(properties == "{}", "bad_value", "properties", words))
+        checks.append(Check(pl.all_horizontal(pl.col(c).is_null() for c in values), "bad_value", "properties", words))
     if "time" in columns:
         micros = pl.col("time").dt.timestamp("us")
         words = "time: {value} s since 1970 lies 3,000 years away; milliseconds are read with `unit: ms`"
