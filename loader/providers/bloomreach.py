@@ -299,7 +299,7 @@ def _message(columns: Mapping[str, pl.DataType], *, empty_properties: bool) -> t
     )
     return jsontext.obj(members, always=True), [
         nobody,
-        *_checks(columns, properties, values, empty_properties=empty_properties),
+        *_checks(columns, values, empty_properties=empty_properties),
     ]
 
 
@@ -315,7 +315,7 @@ def _needs_property(columns: Mapping[str, pl.DataType]) -> str:
 
 
 def _checks(
-    columns: Mapping[str, pl.DataType], properties: pl.Expr, values: Mapping[str, pl.Expr], *, empty_properties: bool
+    columns: Mapping[str, pl.DataType], values: Mapping[str, pl.Expr], *, empty_properties: bool
 ) -> list[Check]:
     checks = [
         over(
