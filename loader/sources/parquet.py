@@ -79,14 +79,22 @@ class ParquetSource:
 
     def _read(self, file: Input) -> Iterator[pl.DataFrame]:
         file.check()
-        lazy = _scan(file).select(self._plain.values())
+        lazy = _scan(file)
+        read = 0
         try:
-            for rows in lazy.collect_batches(chunk_size=base.FRAME_ROWS, maintain_order=True):
+            promised = lazy.select(pl.len()).collect(engine="in-memory").item()
+            batches = lazy.select(self._plain.values())
+            for rows in batches.collect_batches(chunk_size=base.FRAME_ROWS, maintain_order=True):
                 if rows.height:
+                    read += rows.height
                     yield rows
         except _FAILURES as error:
             file.check()
             raise _damaged(file, error) from None
+        if read != promised:
+            # Where polars' own threads meet damage, the batches just end.
+            file.check()
+            raise _damaged(file, f"only {read:,} of its {promised:,} rows can be read")
 
     def _without_wild_times(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
         """`rows` with null for times outside the years 1 to 9999, and the rejections of rows where they matter."""
@@ -126,7 +134,7 @@ def _schema(file: Input) -> dict[str, pl.DataType]:
     return schema
 
 
-def _damaged(file: Input, error: BaseException) -> SourceError:
+def _damaged(file: Input, error: BaseException | str) -> SourceError:
     words = str(error).strip().splitlines()
     return SourceError(
         f"{file.path} is not a Parquet file, or it is damaged: {words[0] if words else type(error).__name__}"

@@ -230,7 +230,8 @@ for seed in range(int(sys.argv[3]), int(sys.argv[4])):
         damaged[at] = chance.randrange(256)
     path.write_bytes(damaged)
     try:
-        read({"type": "parquet", "path": str(path)})
+        rows = len(read({"type": "parquet", "path": str(path)}).rows)
+        assert rows == 3_000, rows
     except SourceError:
         pass
     print(seed, flush=True)
