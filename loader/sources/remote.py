@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from loader.errors import SourceError
-from loader.sources import https
 from loader.sources.base import Input
 
 if TYPE_CHECKING:
@@ -73,7 +72,10 @@ class Remote:
         if scheme not in SCHEMES:
             known = ", ".join(f"{name}://" for name in SCHEMES)
             raise SourceError(f"{scheme}:// is not read, {known} are; copy the file here first")
+        # What only remote files need is imported where one is named: a load of local ones starts sooner.
         if scheme == "https":
+            from loader.sources import https  # noqa: PLC0415
+
             file = https.find(path)
             if self._addresses.setdefault(file.name, path) != path:
                 raise SourceError(f"{file.name} is named with two queries, which are never shown; load them apart")
