@@ -22,6 +22,7 @@ from loader.errors import Exit, LoaderError
 COMMANDS = {
     "init": "Write a mapping from the data.",
     "check": "Check a mapping against its source.",
+    "doctor": "Look for what would stop a run.",
     "preview": "Show payloads beside their rows.",
     "plan": "Stage what is new and show it; send nothing.",
     "run": "Finish what is unfinished, then load what is new.",
