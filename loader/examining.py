@@ -88,7 +88,8 @@ def _mapping(path: Path) -> tuple[Mapping | None, list[Finding]]:
             lacking = error
             mapping = read(path, credentials="optional")
     except LoaderError as error:
-        return None, [problem("mapping", error)]
+        # Of two, the one that `loader check` tells.
+        return None, [problem("mapping", lacking or error)]
     names = ", ".join(destination.name for destination in mapping.destinations)
     found = [ok("mapping", f"{path}: {plural(len(mapping.destinations), 'destination')} ({names})")]
     if lacking is not None:

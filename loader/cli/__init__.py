@@ -33,6 +33,7 @@ COMMANDS = {
     "report": "Write a run as a page for a browser.",
     "resolve": "Decide about chunks in doubt.",
     "cancel": "Drop what is pending.",
+    "prune": "Remove plans and rows of old runs.",
     "providers": "Show providers with their settings, limits and fields.",
     "schema": "Print the JSON Schema of mapping files.",
     "sandbox": "Serve the stand-in of all providers.",
