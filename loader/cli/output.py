@@ -48,6 +48,11 @@ def complain(error: LoaderError) -> None:
         warn(f"loader: {error}")
 
 
+def warn_of(message: str) -> None:
+    """Print a warning: something that changes nothing, and that a person should know."""
+    warn(log_line("warning", message=message) if json_log() else f"loader: {message}")
+
+
 def warn(line: str) -> None:
     """Print a line on stderr."""
     try:

@@ -13,8 +13,17 @@ from typing import NoReturn
 import click
 
 from loader import pipeline
+from loader.cli.ending import Watched, watched
 from loader.cli.interrupts import nothing_kept
-from loader.cli.options import again_option, exits, json_option, mapping_argument, max_rejected_option, state_option
+from loader.cli.options import (
+    again_option,
+    existing_file,
+    exits,
+    json_option,
+    mapping_argument,
+    max_rejected_option,
+    state_option,
+)
 from loader.cli.output import complain, show, show_json
 from loader.cli.progress import watch
 from loader.cli.standin import StandIn, stand_in
@@ -37,7 +46,7 @@ EXITS = exits(
 
 
 @click.command("run", epilog=EXITS)
-@mapping_argument()
+@mapping_argument(checked=False)
 @click.option("--sandbox", is_flag=True, help="Send to the built-in stand-in; the state is forgotten.")
 @click.option("--fault", "faults", multiple=True, metavar="SPEC", help="With --sandbox: let it fail, e.g. 429:p=0.2.")
 @again_option
@@ -64,6 +73,9 @@ def command(
     limit = None if max_rejected is None else MaxRejected.parse(max_rejected)
     forgotten = sandbox and state is None
     with contextlib.ExitStack() as stack:
+        # A rehearsal wakes nobody.
+        ending = Watched() if sandbox else stack.enter_context(watched(mapping, state))
+        existing_file(mapping)
         server: StandIn | None = None
         folder = state
         if sandbox:
@@ -84,6 +96,7 @@ def command(
         Thread(target=import_module, args=("loader.sending.http",)).start()
         with nothing_kept(lambda: progress.sending):
             result = pipeline.run(mapping, options)
+        ending.result = result
         progress.close()
         if as_json:
             show_result_as_json(result)

@@ -12,7 +12,7 @@ from loader.plan.parts import (
     read_rejections,
 )
 from loader.plan.planner import Planner, record_of
-from loader.plan.pruned import prunable, prune, pruned
+from loader.plan.pruning import prunable, prune, pruned
 from loader.plan.restaging import restage
 from loader.plan.rows import RowWriter, forget_rows, how_to_read, keep_files, kept_file, read_rows
 from loader.plan.staging import Staged, Stager, by_user, keeps_users_together

@@ -55,10 +55,9 @@ def status(history: History) -> str:
         lines += [f"  {line}" for line in table(rows, "<<")]
         lines += [f"  {line}" for line in doubts(run).splitlines()] if run.doubts else []
         lines += [f"  file {path}, {plural(count, 'row')}" for path, count in history.files.get(run.run or "", ())]
-        if run.run in history.pruned:
-            lines.append(
-                f"  pruned on {history.pruned[run.run][:10]}: the rows are gone; ids, tokens and totals are kept"
-            )
+        since = history.pruned.get(run.run or "")
+        if since is not None:
+            lines.append(f"  pruned on {since[:10]}: the rows are gone; ids, tokens and totals are kept")
     return "\n".join(lines)
 
 
