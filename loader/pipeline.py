@@ -51,8 +51,8 @@ class Watch(Progress, Protocol):
     def planning(self, rows: int, rejected: int) -> None:
         """So many rows were read and rejected so far."""
 
-    def delivering(self, destination: str, events: int) -> None:
-        """The delivery of so many events begins."""
+    def delivering(self, destination: str, events: int, run: str) -> None:
+        """The delivery of so many events of a run begins."""
 
     def say(self, line: str) -> None:
         """Something worth a line."""
@@ -367,7 +367,7 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
         warning = target.route.warning(pending)
         if warning is not None:
             options.watch.say(f"{target.name}: {warning}")
-        options.watch.delivering(target.name, pending)
+        options.watch.delivering(target.name, pending, run)
 
     rejected = totals(checkpoint, run).rejected
 

@@ -126,7 +126,7 @@ def test_keys_that_an_answer_repeats(
         for command in COMMANDS:
             said.append(project.loader(command[0], "load.yaml", *command[1:], env=env))
         for _ in acts:
-            said.append(project.loader("run", "load.yaml", "--again", env={**env, "LOADER_LOG": "json"}))
+            said.append(project.loader("run", "load.yaml", "--again", env={**env, "LOADER_LOG": "json,debug"}))
     assert not wire.acts, "every answer was met"
     assert any(ended.code == 6 for ended in said)
     nowhere(secrets.values(), said, [project.folder, temporary])

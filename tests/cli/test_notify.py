@@ -160,9 +160,8 @@ def test_a_webhook_that_fails_changes_nothing(
 
     with Wire(taken, act) as hook:
         nights = Nights(project, hook)
-        elsewhere = {"is not there": {"LOADER_NOTIFY_URL": "http://127.0.0.1:1/planted"}}
-        elsewhere["is no address"] = {"LOADER_NOTIFY_URL": "hooks.slack.com/planted"}
-        code, _ = nights.run(**elsewhere.get(what, {}))
+        elsewhere = {"is not there": "http://127.0.0.1:1/planted", "is no address": "hooks.slack.com/planted"}
+        code, _ = nights.run(LOADER_NOTIFY_URL=elsewhere.get(what, hook.url + PATH))
         assert code == 2
         err = nights.said[0].err.splitlines()
         assert err[-1] == "loader: load.yaml does not exist"
