@@ -15,10 +15,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from urllib.parse import urlsplit
 
 from loader.durable import make_folder
 from loader.errors import Exit
-from loader.report.totals import RunTotals
+from loader.report.ending import Ending
 from loader.report.words import one_line, plural
 from loader.sending import post
 from loader.state import state_folder
@@ -44,27 +42,6 @@ _WORDS = {
     Exit.HELD: ("failed", "did not begin: another process holds the state"),
     Exit.SIGTERM: ("failed", "was terminated; the next run goes on"),
 }
-# Only of these is the cause part of what is told apart: of the others it may differ every night.
-_WITH_CAUSE = (Exit.BUG, Exit.WRONG, Exit.REFUSED)
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How `loader run` of a mapping ended. `message`: what went wrong. `run`: its numbers, if it came so far.
-    `following`: the command for what is left to do."""
-
-    mapping: Path
-    state: Path | None
-    exit_code: Exit
-    message: str | None = None
-    run: RunTotals | None = None
-    following: str | None = None
-
-    @property
-    def told_apart(self) -> tuple[int, str]:
-        """What makes it another outcome: the exit code, and the cause without numbers and names that change."""
-        cause = (self.message or "") if self.exit_code in _WITH_CAUSE else ""
-        return int(self.exit_code), re.sub(r"\w*\d\w*", "#", one_line(cause))
 
 
 def notify(ending: Ending, env: Mapping[str, str]) -> str | None:

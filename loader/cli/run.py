@@ -53,6 +53,10 @@ EXITS = exits(
 @click.option("--stop-after", type=click.IntRange(min=1), metavar="N", help="Send the first N events, then pause.")
 @max_rejected_option
 @state_option
+@click.option(
+    "--metrics", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", envvar="LOADER_METRICS",
+    help="Write metrics for Prometheus there, as loader_<mapping>.prom (or LOADER_METRICS).",
+)  # fmt: skip
 @json_option
 @click.option("--quiet", is_flag=True, help="No summary and no progress; errors only.")
 def command(
@@ -64,6 +68,7 @@ def command(
     stop_after: int | None,
     max_rejected: str | None,
     state: Path | None,
+    metrics: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -74,7 +79,7 @@ def command(
     forgotten = sandbox and state is None
     with contextlib.ExitStack() as stack:
         # A rehearsal wakes nobody.
-        ending = Watched() if sandbox else stack.enter_context(watched(mapping, state))
+        ending = Watched() if sandbox else stack.enter_context(watched(mapping, state, metrics))
         existing_file(mapping)
         server: StandIn | None = None
         folder = state

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loader.errors import Exit
-from loader.notifying import Ending
+from loader.report.ending import Ending
 from loader.state import hold, state_folder
 from tests.cli.conftest import QuickProject
 from tests.support.project import Ended, credentials, numbered, simple_mapping
