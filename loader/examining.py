@@ -172,20 +172,21 @@ def _source(mapping: Mapping, checkpoint: Checkpoint | None, path: Path) -> tupl
             with closing(source):
                 bound = bind(mapping, source.columns)
                 frame = next(iter(source.frames(new or None)), None)
-                events = rows = 0
+                events = rows = filtered = 0
                 if frame is not None:
                     kept = bound.keep(frame.rows)
-                    rows = len(kept.rows) + len(kept.rejected) + len(frame.rejected)
+                    rows = len(frame.rows) + len(frame.rejected) + frame.filtered
+                    filtered = frame.filtered + kept.filtered
                     events = max(len(destination.events(kept.rows).events) for destination in bound.destinations)
     except LoaderError as error:
         return problem("source", error), 0
-    words = f"{plural(len(source.columns), 'column')}, {_rows_words(rows, events)}"
+    words = f"{plural(len(source.columns), 'column')}, {_rows_words(rows, filtered, events)}"
     if inputs:
         # A server may not say how long a file is.
         total = size(sum(max(0, file.size) for file in new))
-        words = f"{plural(len(inputs), 'file')}, {len(new):,} of them new ({total}); {words}"
+        words = f"{plural(len(inputs), 'file')} ({len(new):,} new, {total}); {words}"
     expected = sum(_plan_bytes(file) for file in new)
-    if rows and not events:
+    if rows > filtered and not events:
         return warning("source", f"{words}; see why with `{command('preview', path)}`"), expected
     return ok("source", words), expected
 
@@ -196,10 +197,11 @@ def _known(file: Input, checkpoint: Checkpoint | None) -> bool:
     return any((f["size"], f["mtime_ns"], f["inode"]) == (file.size, file.mtime_ns, file.inode) for f in before)
 
 
-def _rows_words(rows: int, events: int) -> str:
+def _rows_words(rows: int, filtered: int, events: int) -> str:
     if not rows:
         return "no row to load"
-    return f"{plural(events, 'event')} of the first {plural(rows, 'row')}"
+    left_out = f" ({filtered:,} filtered)" if filtered else ""
+    return f"{plural(events, 'event')} of the first {plural(rows, 'row')}{left_out}"
 
 
 def _plan_bytes(file: Input) -> int:

@@ -44,6 +44,12 @@ _WORDS = {
 }
 
 
+def listener(env: Mapping[str, str]) -> str | None:
+    """The host that is told; '' where the address is none, None where nobody is to be told."""
+    url = env.get("LOADER_NOTIFY_URL")
+    return (_host(url) or "") if url else None
+
+
 def notify(ending: Ending, env: Mapping[str, str]) -> str | None:
     """Tell the webhook of `env`, if there is one and the outcome is another than the one that was told last.
 

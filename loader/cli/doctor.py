@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from itertools import chain
 from pathlib import Path
 
 import click
 
 from loader.cli.options import exits, json_option, mapping_argument, state_option
 from loader.cli.output import show, show_json
-from loader.examining import Finding, examine, exit_code
+from loader.examining import Finding, examine, exit_code, ok, warning
+from loader.notifying import listener
 from loader.report.words import command as command_words
 from loader.report.words import plural
 
@@ -31,7 +34,7 @@ def command(mapping: Path, state: Path | None, as_json: bool) -> None:
     each provider answers. No event and no credentials are sent, and nothing is kept.
     """
     findings = []
-    for finding in examine(mapping, state):
+    for finding in chain(examine(mapping, state), [_notices()]):
         findings.append(finding)
         if not as_json:
             show(_line(finding))
@@ -45,6 +48,15 @@ def command(mapping: Path, state: Path | None, as_json: bool) -> None:
         step = "" if counts["problem"] else "; to load what is new:\n" + command_words("run", mapping, state=state)
         show(f"\n{found or 'all is well'}{step}")
     click.get_current_context().exit(code)
+
+
+def _notices() -> Finding:
+    host = listener(os.environ)
+    if host is None:
+        return ok("notices", "nobody is told how a load ends: LOADER_NOTIFY_URL is not set")
+    if not host:
+        return warning("notices", "LOADER_NOTIFY_URL is no http(s) address; nobody is told how a load ends")
+    return ok("notices", f"{host} is told when a load ends in another way than before (it has not been asked)")
 
 
 def _line(finding: Finding) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_all_is_well(project: QuickProject, stand_in: RunningSandbox) -> None:
     assert ended.code == 0, ended.out
     lines = ended.out.splitlines()
     assert [line.split()[:2] for line in lines if line.startswith("ok")] == [
-        ["ok", name] for name in ("mapping", "credentials", "state", "source", "disk", "bloomreach")
+        ["ok", name] for name in ("mapping", "credentials", "state", "source", "disk", "bloomreach", "notices")
     ]
     assert "10 events of the first 10 rows" in ended.out
     assert lines[-2:] == ["all is well; to load what is new:", f"loader run {path}"]
@@ -51,6 +52,8 @@ def test_all_is_well(project: QuickProject, stand_in: RunningSandbox) -> None:
     assert [(one["status"], one["events"], one["bytes"]) for one in stand_in.requests()] == [(404, 0, 0)]
     assert stand_in.received() == []
     assert not Path(".loader").exists()
+    project.mapping(simple_mapping(credentials("bloomreach", stand_in.url), where="number > '5'"))
+    assert "; 3 columns, 4 events of the first 10 rows (6 filtered)" in project.loader("doctor", path).out
     assert sorted(os.listdir()) == ["events.csv", "load.yaml"]
 
 
@@ -59,7 +62,7 @@ def test_after_a_run_nothing_is_new_and_the_state_is_told(project: QuickProject,
     assert project.run().code == 0
     before = {str(p): p.stat().st_mtime_ns for p in Path(".loader").rglob("*") if "-shm" not in p.name}
     found = checks(project.loader("doctor", path, "--json"))
-    assert "1 file, 0 of them new" in found["source"][1]
+    assert found["source"][1].startswith("1 file (0 new, 0 bytes); 3 columns, 10 events of the first 10 rows")
     assert "the checkpoint (version " in found["state"][1]
     assert found["runs"] == ("ok", "all are finished, nothing is in doubt, and the newest adds up")
     after = {str(p): p.stat().st_mtime_ns for p in Path(".loader").rglob("*") if "-shm" not in p.name}
@@ -220,7 +223,10 @@ def test_answers_and_clocks(project: QuickProject, status: int, off: int, expect
     assert (found["bloomreach"][0], found["clock"][0]) == expected, found
     assert ended.code == (5 if status == 407 else 0)
     if off:
-        assert f"{abs(off)} s {'behind' if off > 0 else 'ahead of'} that of bloomreach" in found["clock"][1]
+        said = re.search(r"(\d+) s (behind|ahead of) that of bloomreach", found["clock"][1])
+        assert said is not None
+        assert abs(int(said[1]) - abs(off)) <= 2
+        assert said[2] == ("behind" if off > 0 else "ahead of")
     head = wire.heads[0].decode().lower()
     assert head.startswith("head / http/1.1\r\n")
     assert "authorization" not in head
@@ -248,3 +254,16 @@ def test_json_is_one_object(project: QuickProject, stand_in: RunningSandbox) -> 
     shown = json.loads(ended.out)
     assert set(shown) == {"mapping", "ok", "exit", "checks"}
     assert {key for check in shown["checks"] for key in check} == {"check", "status", "message"}
+
+
+def test_who_is_told(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = simple(project, stand_in.url)
+    for url, found in (
+        ("https://hooks.slack.com/services/planted", ("ok", "hooks.slack.com is told when a load ends in ")),
+        ("hooks.slack.com/services/planted", ("warning", "LOADER_NOTIFY_URL is no http(s) address")),
+    ):
+        ended = project.loader("doctor", path, "--json", env={"LOADER_NOTIFY_URL": url})
+        assert ended.code == 0
+        status, message = checks(ended)["notices"]
+        assert (status, message[: len(found[1])]) == found
+        assert "planted" not in ended.out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +206,23 @@ def test_a_bug_is_told_without_its_words(project: QuickProject, monkeypatch: pyt
             Nights(project, hook).run()
         (notice,) = [json.loads(body) for body in hook.bodies]
     assert (notice["exit"], notice["message"]) == (1, "ZeroDivisionError")
+
+
+@pytest.mark.parametrize(("number", "code", "told"), [(signal.SIGTERM, 143, [143]), (signal.SIGINT, 130, [])])
+def test_who_ends_a_load_by_hand_knows_it(
+    project: QuickProject, stand_in: RunningSandbox, number: signal.Signals, code: int, told: list[int]
+) -> None:
+    project.csv(numbered(40))
+    path = str(project.mapping(simple_mapping({**credentials("bloomreach", stand_in.url), "chunk": 1})))
+    stand_in.faults([{"kind": "slow", "seconds": 0.3}])
+    with Wire(taken) as hook:
+        with project.started("run", path, env={"LOADER_NOTIFY_URL": hook.url + PATH}) as process:
+            while len(stand_in.requests()) < 3:
+                time.sleep(0.02)
+            process.send_signal(number)
+            process.communicate(timeout=30)
+        assert process.returncode == code
+        assert [json.loads(body)["exit"] for body in hook.bodies] == told
 
 
 def test_numbers_and_dates_make_no_other_outcome() -> None:
