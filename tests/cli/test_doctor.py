@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from datetime import UTC, datetime, timedelta
@@ -250,8 +249,7 @@ def test_a_disk_without_room(project: QuickProject, stand_in: RunningSandbox, mo
 
 
 def test_json_is_one_object(project: QuickProject, stand_in: RunningSandbox) -> None:
-    ended = project.process("doctor", simple(project, stand_in.url), "--json")
-    shown = json.loads(ended.out)
+    shown = project.loader("doctor", simple(project, stand_in.url), "--json").json
     assert set(shown) == {"mapping", "ok", "exit", "checks"}
     assert {key for check in shown["checks"] for key in check} == {"check", "status", "message"}
 
