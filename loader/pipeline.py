@@ -24,7 +24,18 @@ from typing import Any, Protocol
 from loader.checkpoint import FINISHED, Checkpoint, Row, left_to_retry
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
 from loader.mapping import Bound, Destination, Kept, Mapped, Mapping, StandIns, bind, read
-from loader.plan import MaxRejected, Planner, audit, beside, forget_rows, keep_files, open_part, read_ahead, restage
+from loader.plan import (
+    MaxRejected,
+    Planner,
+    audit,
+    beside,
+    forget_rows,
+    keep_files,
+    open_part,
+    pruned,
+    read_ahead,
+    restage,
+)
 from loader.report.totals import RunTotals, totals
 from loader.report.words import plural
 from loader.sending import Progress, Target, deliver_run
@@ -40,8 +51,8 @@ class Watch(Progress, Protocol):
     def planning(self, rows: int, rejected: int) -> None:
         """So many rows were read and rejected so far."""
 
-    def delivering(self, destination: str, events: int) -> None:
-        """The delivery of so many events begins."""
+    def delivering(self, destination: str, events: int, run: str) -> None:
+        """The delivery of so many events of a run begins."""
 
     def say(self, line: str) -> None:
         """Something worth a line."""
@@ -273,7 +284,16 @@ def _plan_again(mapping: Mapping, checkpoint: Checkpoint, folder: Path, again: A
 
     Raises UsageError where all that is left was for destinations that the mapping no longer has.
     """
-    left = checkpoint.to_retry(again.reasons, again.run, written=None if again.written else False)
+    left = []
+    for earlier, planned, count in checkpoint.to_retry(again.reasons, again.run, written=_written(again)):
+        gone_since = pruned(run_folder(folder, earlier["run"]))
+        if gone_since is None:
+            left.append((earlier, planned, count))
+        else:
+            watch.say(
+                f"run {earlier['run']}: {plural(count, 'event')} to {planned['destination']} cannot be sent again: the "
+                f"plan was pruned on {gone_since[:10]}"
+            )
     for earlier, planned, count in [] if again.written else checkpoint.to_retry(again.reasons, again.run, written=True):
         watch.say(
             f"run {earlier['run']}: the rows of {plural(count, 'event')} to {planned['destination']} were written to a "
@@ -293,7 +313,7 @@ def _plan_again(mapping: Mapping, checkpoint: Checkpoint, folder: Path, again: A
     for line in gone:
         watch.say(line)
     runs: list[str] = []
-    events = left_to_retry(again.reasons, written=None if again.written else False)
+    events = left_to_retry(again.reasons, written=_written(again))
     try:
         with checkpoint.writing() as transaction:
             # The newest first: of events with one id its version is the one to send.
@@ -307,6 +327,10 @@ def _plan_again(mapping: Mapping, checkpoint: Checkpoint, folder: Path, again: A
             discard_others(folder, {row["run"] for row in checkpoint.all_runs()})
         raise
     return runs
+
+
+def _written(again: Again) -> bool | None:
+    return None if again.written else False
 
 
 def _mapped(frames: Generator[Frame, None, None], bound: Bound) -> Iterator[tuple[Frame, Kept, list[Mapped]]]:
@@ -343,7 +367,7 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
         warning = target.route.warning(pending)
         if warning is not None:
             options.watch.say(f"{target.name}: {warning}")
-        options.watch.delivering(target.name, pending)
+        options.watch.delivering(target.name, pending, run)
 
     rejected = totals(checkpoint, run).rejected
 

@@ -22,6 +22,7 @@ from loader.errors import Exit, LoaderError
 COMMANDS = {
     "init": "Write a mapping from the data.",
     "check": "Check a mapping against its source.",
+    "doctor": "Look for what would stop a run.",
     "preview": "Show payloads beside their rows.",
     "plan": "Stage what is new and show it; send nothing.",
     "run": "Finish what is unfinished, then load what is new.",
@@ -32,6 +33,7 @@ COMMANDS = {
     "report": "Write a run as a page for a browser.",
     "resolve": "Decide about chunks in doubt.",
     "cancel": "Drop what is pending.",
+    "prune": "Remove plans and rows of old runs.",
     "providers": "Show providers with their settings, limits and fields.",
     "schema": "Print the JSON Schema of mapping files.",
     "sandbox": "Serve the stand-in of all providers.",

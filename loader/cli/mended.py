@@ -34,7 +34,7 @@ class Written:
     `unreadable`: words about each row that could not be read. `missing`: rows that are no longer kept, with the run
     that read them. `elsewhere`: rows of which other destinations get an event. `doubtful`: rows whose events may have
     arrived. `cursor`: whether the source's cursor would filter the rows. `before`: events whose rows stand in another
-    file.
+    file. `pruned`: rejections of runs whose rows were removed.
     """
 
     file: Path
@@ -45,6 +45,7 @@ class Written:
     doubtful: int = 0
     cursor: bool = False
     before: int = 0
+    pruned: int = 0
 
     @property
     def unfinished(self) -> Path:

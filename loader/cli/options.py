@@ -14,14 +14,20 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _existing(_ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
-    if path is None or path.is_file():
+    return path if path is None else existing_file(path)
+
+
+def existing_file(path: Path) -> Path:
+    """`path`. Raises UsageError where it is no file."""
+    if path.is_file():
         return path
     raise UsageError(f"{path} is a folder, not a mapping file" if path.is_dir() else f"{path} does not exist")
 
 
-def mapping_argument(*, required: bool = True) -> Callable[[Command], Command]:
-    """The argument MAPPING, an existing file."""
-    return click.argument("mapping", type=click.Path(path_type=Path), required=required, callback=_existing)
+def mapping_argument(*, required: bool = True, checked: bool = True) -> Callable[[Command], Command]:
+    """The argument MAPPING, an existing file; not `checked`, the command asks for `existing_file` itself."""
+    callback = _existing if checked else None
+    return click.argument("mapping", type=click.Path(path_type=Path), required=required, callback=callback)
 
 
 state_option = click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -27,25 +28,29 @@ def show_json(value: Any) -> None:
     show(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
 
-def json_log() -> bool:
-    """Whether stderr is for machines (`LOADER_LOG=json`)."""
-    return os.environ.get("LOADER_LOG", "").lower() == "json"
+def log_words() -> set[str]:
+    """What `LOADER_LOG` asks for: `json` or `text` (each line with its time and level), and `debug`."""
+    return set(re.split(r"[\s,]+", os.environ.get("LOADER_LOG", "").lower()))
 
 
-def log_line(event: str, **fields: Any) -> str:
-    """A line of the log for machines."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return json.dumps({"time": now, "event": event, **fields}, ensure_ascii=False)
+def log(event: str, text: str, *, level: str = "info", **fields: Any) -> None:
+    """Print a record on stderr: `text` for people, `event` and `fields` for machines."""
+    words, now = log_words(), datetime.now(UTC).isoformat(timespec="milliseconds")
+    if "json" in words:
+        warn(json.dumps({"time": now, "level": level, "event": event, **fields}, ensure_ascii=False))
+    else:
+        warn(f"{now} {level:<7} {text}" if "text" in words else text)
 
 
 def complain(error: LoaderError) -> None:
     """Print an error: `loader: what happened`; problems of a mapping stand as they are, `file:line:column: message`."""
-    if json_log():
-        warn(log_line("error", message=str(error), exit=int(error.exit_code)))
-    elif isinstance(error, MappingError):
-        warn(str(error))
-    else:
-        warn(f"loader: {error}")
+    text = str(error) if isinstance(error, MappingError) else f"loader: {error}"
+    log("error", text, level="error", message=str(error), exit=int(error.exit_code))
+
+
+def warn_of(message: str) -> None:
+    """Print a warning: something that changes nothing, and that a person should know."""
+    log("warning", f"loader: {message}", level="warning", message=message)
 
 
 def warn(line: str) -> None:

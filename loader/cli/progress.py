@@ -1,10 +1,11 @@
-"""Progress on stderr: bars on a terminal, elsewhere a line every few seconds, JSON with `LOADER_LOG=json`, or nothing.
+"""Progress on stderr: bars on a terminal, elsewhere a line every few seconds, a log with `LOADER_LOG`, or nothing.
 
 This file alone imports tqdm. All classes are a `loader.pipeline.Watch`.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
-from loader.cli.output import json_log, log_line, warn
+from loader.cli.output import log, log_words
 from loader.report.words import duration, one_line, plural
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -88,7 +89,7 @@ class Silent:
         """See `pipeline.Watch`."""
         self.rows, self.rows_rejected = rows, rejected
 
-    def delivering(self, destination: str, events: int) -> None:
+    def delivering(self, destination: str, events: int, run: str) -> None:
         """See `pipeline.Watch`."""
         self.deliveries[destination] = Delivery(events)
 
@@ -97,7 +98,7 @@ class Silent:
         now = self.deliveries[destination]
         now.sent, now.rejected, now.in_doubt = now.sent + sent, now.rejected + rejected, now.in_doubt + in_doubt
 
-    def retrying(self, destination: str, seconds: float, message: str) -> None:
+    def retrying(self, destination: str, seconds: float, message: str, chunk: int) -> None:
         """See `sending.Progress`."""
         now = self.deliveries[destination]
         now.retries, now.waits_until, now.because = now.retries + 1, time.monotonic() + seconds, message
@@ -107,11 +108,20 @@ class Silent:
 
 
 class Lines(Silent):
-    """A line every few seconds for each part of the work that is under way. `machine`: as JSON objects."""
+    """A line every few seconds for each part of the work that is under way. `machine`: every event, too, for a log.
+    `debug`: what the packages of the loader log besides, such as each request."""
 
-    def __init__(self, mapping: str, *, machine: bool = False, interval: float = SECONDS_BETWEEN_LINES) -> None:
+    def __init__(
+        self, mapping: str, *, machine: bool = False, debug: bool = False, interval: float = SECONDS_BETWEEN_LINES
+    ) -> None:
         super().__init__(mapping)
         self._machine, self._interval = machine, interval
+        self._run: str | None = None
+        self._handler = _Handler(self) if debug else None
+        if self._handler is not None:
+            _logger.addHandler(self._handler)
+            _logger.setLevel(logging.DEBUG)
+            _logger.propagate = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="progress", daemon=True)
         self._thread.start()
@@ -120,22 +130,30 @@ class Lines(Silent):
         """No more lines."""
         self._ended.set()
         self._thread.join()
+        if self._handler is not None:
+            _logger.removeHandler(self._handler)
+            _logger.setLevel(logging.NOTSET)
+            self._handler = None
 
     def say(self, line: str) -> None:
         """A line at once."""
-        self._write(line, "message", message=line)
+        self.write(line, "message", message=line)
 
-    def delivering(self, destination: str, events: int) -> None:
-        """The delivery begins; machines are told so."""
-        super().delivering(destination, events)
+    def delivering(self, destination: str, events: int, run: str) -> None:
+        """The delivery begins; a log says so."""
+        super().delivering(destination, events, run)
+        self._run = run
         if self._machine:
-            self._write("", "delivering", destination=destination, events=events)
+            words = f"{destination} run {run} begins with {plural(events, 'event')}"
+            self.write(words, "delivering", destination=destination, events=events)
 
-    def retrying(self, destination: str, seconds: float, message: str) -> None:
-        """Machines are told every retry, people with the next line."""
-        super().retrying(destination, seconds, message)
+    def retrying(self, destination: str, seconds: float, message: str, chunk: int) -> None:
+        """A log has every retry, people are told with the next line."""
+        super().retrying(destination, seconds, message, chunk)
         if self._machine:
-            self._write("", "retrying", destination=destination, seconds=round(seconds, 3), message=message)
+            fields = {"destination": destination, "chunk": chunk, "seconds": round(seconds, 3), "message": message}
+            words = f"{destination} chunk {chunk} waits {duration(seconds)} ({one_line(message, 80)})"
+            self.write(words, "retrying", level="warning", **fields)
 
     def _work(self) -> None:
         # Lines come by the clock: a destination that waits for minutes is what a reader wants to know of.
@@ -147,16 +165,36 @@ class Lines(Silent):
         now = time.monotonic()
         active = {name: d for name, d in list(self.deliveries.items()) if d.settled < d.total}
         for name, d in active.items():
-            numbers = {"total": d.total, "sent": d.sent, "rejected": d.rejected, "in_doubt": d.in_doubt}
+            numbers: dict[str, Any] = {"total": d.total, "sent": d.sent, "rejected": d.rejected, "in_doubt": d.in_doubt}
             numbers |= {"retries": d.retries, "events_per_second": round(d.rate(now))}
-            self._write(f"{name} {d.words(now)}", "progress", destination=name, **numbers)
+            self.write(f"{name} {d.words(now)}", "progress", destination=name, **numbers)
         if self.rows and not self.deliveries:
             rows, rejected = self.rows, self.rows_rejected
             words = f", {rejected:,} rejected" if rejected else ""
-            self._write(f"{plural(rows, 'row')} read{words}", "planning", rows=rows, rejected=rejected)
+            self.write(f"{plural(rows, 'row')} read{words}", "planning", rows=rows, rejected=rejected)
 
-    def _write(self, text: str, event: str, **fields: Any) -> None:
-        warn(log_line(event, mapping=self.mapping, **fields) if self._machine else f"{self.mapping}: {text}")
+    def write(self, text: str, event: str, *, level: str = "info", **fields: Any) -> None:
+        """A record of this mapping, and of the run that is under way."""
+        run = {} if self._run is None else {"run": self._run}
+        log(event, f"{self.mapping}: {text}", level=level, **{"mapping": self.mapping, **run, **fields})
+
+
+_logger = logging.getLogger("loader")
+
+
+class _Handler(logging.Handler):
+    """Writes what is logged with `extra={"fields": …}` as lines of `lines`."""
+
+    def __init__(self, lines: Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        shown = {name: value for name, value in fields.items() if value not in (None, "")}
+        listed = ", ".join(f"{name} {value}" for name, value in shown.items())
+        event = record.getMessage()
+        self._lines.write(f"{event}: {listed}", event, level=record.levelname.lower(), **shown)
 
 
 class Bars(Silent):
@@ -184,9 +222,9 @@ class Bars(Silent):
             self._reading.set_postfix_str(f"{rejected:,} rejected", refresh=False)
         self._reading.update(rows - self._reading.n)
 
-    def delivering(self, destination: str, events: int) -> None:
+    def delivering(self, destination: str, events: int, run: str) -> None:
         """A new bar."""
-        super().delivering(destination, events)
+        super().delivering(destination, events, run)
         if self._reading is not None:
             self._reading.close()
             self._reading = None
@@ -203,9 +241,9 @@ class Bars(Silent):
         self._postfix(destination, refresh=False)
         self._bars[destination].update(sent + rejected + in_doubt)
 
-    def retrying(self, destination: str, seconds: float, message: str) -> None:
+    def retrying(self, destination: str, seconds: float, message: str, chunk: int) -> None:
         """Say how long the destination waits."""
-        super().retrying(destination, seconds, message)
+        super().retrying(destination, seconds, message, chunk)
         self._postfix(destination, refresh=True)
 
     def say(self, line: str) -> None:
@@ -231,6 +269,7 @@ def watch(mapping: str, *, quiet: bool = False) -> Silent:
     """Somebody who watches, as the terminal and `LOADER_LOG` ask for. `mapping`: its name."""
     if quiet:
         return Silent(mapping)
-    if json_log():
-        return Lines(mapping, machine=True)
+    wanted = log_words()
+    if wanted & {"json", "text", "debug"}:
+        return Lines(mapping, machine=bool(wanted & {"json", "text"}), debug="debug" in wanted)
     return Bars(mapping) if sys.stderr.isatty() else Lines(mapping)

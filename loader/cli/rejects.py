@@ -17,11 +17,12 @@ from loader.cli.output import show, show_json, warn
 from loader.cli.rejected import examples_of, rejections_of
 from loader.cli.stored import existing, runs_of
 from loader.errors import UsageError
+from loader.plan import pruned
 from loader.rejection import REASONS
 from loader.report.rejects import grouped, rejects
 from loader.report.words import command as command_words
 from loader.report.words import one_line, plural
-from loader.state import hold
+from loader.state import hold, run_folder
 
 MOST_NAMED = 20
 
@@ -69,25 +70,32 @@ def command(
     shown: list[dict[str, Any]] = []
     texts = []
     left = 0
+    gone = {name: since for name in chosen if (since := pruned(run_folder(folder, name))) is not None}
     for name, counts in chosen.items():
         rejected = _rejected(checkpoint, folder, name, reason)
         groups = grouped(counts, examples_of(checkpoint, folder, name, rejected), checkpoint.retried_of(name))
         shown += [{"run": name, **group.as_json()} for group in groups]
         texts.append(rejects(name, groups))
-        left += sum(group.count - group.retried for group in groups)
+        if name in gone:
+            texts.append(f"the rows were pruned on {gone[name][:10]}; what is known of their rejections stands above")
+        else:
+            left += sum(group.count - group.retried for group in groups)
     written = None
     if output is not None:
-        written = _write(output, mapping, checkpoint, folder, list(chosen), reason)
+        written = _write(output, mapping, checkpoint, folder, [name for name in chosen if name not in gone], reason)
+        written.pruned = sum(sum(chosen[name].values()) for name in gone)
         _name_unreadable(written)
     if as_json:
         result: dict[str, Any] = {"mapping": mapping.stem, "rejections": shown}
         if written is not None:
             result["output"] = {"file": str(written.file), "rows": written.rows, "unreadable": len(written.unreadable)}
+            result["output"] |= {"pruned": written.pruned} if gone else {}
         show_json(result)
     elif written is not None:
         show(_written_words(written))
     else:
-        if checkpoint.to_retry(("refused",), run, written=False):
+        refused = [earlier["run"] for earlier, _, _ in checkpoint.to_retry(("refused",), run, written=False)]
+        if any(pruned(run_folder(folder, name)) is None for name in refused):
             texts.append("to send what was refused again, as it was:\n" + command_words("retry", mapping, state=state))
         if left:
             following = command_words("rejects", mapping, "--output", f"{mapping.stem}.rejected.csv", state=state)
@@ -177,6 +185,8 @@ def _written_words(written: Written) -> str:
         )
     if written.before:
         lines.append(f"{plural(written.before, 'event')} left out: their rows stand in a file that was written before")
+    if written.pruned:
+        lines.append(f"{plural(written.pruned, 'rejection')} left out: their rows were pruned")
     if written.doubtful:
         lines.append(
             f"{plural(written.doubtful, 'row')} may have arrived: the events were in doubt, and loading the file sends "

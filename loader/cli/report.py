@@ -15,10 +15,11 @@ from loader.cli.rejected import examples_of, rejections_of
 from loader.cli.status import totals_now
 from loader.cli.stored import existing, runs_of
 from loader.errors import UsageError
+from loader.plan import pruned
 from loader.report.page import Page, page
 from loader.report.rejects import grouped
 from loader.report.summary import next_step
-from loader.state import holder
+from loader.state import holder, run_folder
 
 MOST_NUMBERS = 20
 
@@ -72,6 +73,7 @@ def _gathered(checkpoint: Checkpoint, folder: Path, run: str, mapping: Path, sta
         None if works else next_step(totals, mapping, state, None, doubts_left=doubts, rejected=refused),
         works,
         datetime.now(UTC).isoformat(timespec="seconds"),
+        pruned(run_folder(folder, run)),
     )
 
 

@@ -13,8 +13,17 @@ from typing import NoReturn
 import click
 
 from loader import pipeline
+from loader.cli.ending import Watched, watched
 from loader.cli.interrupts import nothing_kept
-from loader.cli.options import again_option, exits, json_option, mapping_argument, max_rejected_option, state_option
+from loader.cli.options import (
+    again_option,
+    existing_file,
+    exits,
+    json_option,
+    mapping_argument,
+    max_rejected_option,
+    state_option,
+)
 from loader.cli.output import complain, show, show_json
 from loader.cli.progress import watch
 from loader.cli.standin import StandIn, stand_in
@@ -37,13 +46,17 @@ EXITS = exits(
 
 
 @click.command("run", epilog=EXITS)
-@mapping_argument()
+@mapping_argument(checked=False)
 @click.option("--sandbox", is_flag=True, help="Send to the built-in stand-in; the state is forgotten.")
 @click.option("--fault", "faults", multiple=True, metavar="SPEC", help="With --sandbox: let it fail, e.g. 429:p=0.2.")
 @again_option
 @click.option("--stop-after", type=click.IntRange(min=1), metavar="N", help="Send the first N events, then pause.")
 @max_rejected_option
 @state_option
+@click.option(
+    "--metrics", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", envvar="LOADER_METRICS",
+    help="Write metrics for Prometheus there, as loader_<mapping>.prom (or LOADER_METRICS).",
+)  # fmt: skip
 @json_option
 @click.option("--quiet", is_flag=True, help="No summary and no progress; errors only.")
 def command(
@@ -55,6 +68,7 @@ def command(
     stop_after: int | None,
     max_rejected: str | None,
     state: Path | None,
+    metrics: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -64,6 +78,9 @@ def command(
     limit = None if max_rejected is None else MaxRejected.parse(max_rejected)
     forgotten = sandbox and state is None
     with contextlib.ExitStack() as stack:
+        # A rehearsal wakes nobody.
+        ending = Watched() if sandbox else stack.enter_context(watched(mapping, state, metrics))
+        existing_file(mapping)
         server: StandIn | None = None
         folder = state
         if sandbox:
@@ -84,6 +101,7 @@ def command(
         Thread(target=import_module, args=("loader.sending.http",)).start()
         with nothing_kept(lambda: progress.sending):
             result = pipeline.run(mapping, options)
+        ending.result = result
         progress.close()
         if as_json:
             show_result_as_json(result)

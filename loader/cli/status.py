@@ -13,7 +13,7 @@ from loader.checkpoint import Checkpoint
 from loader.cli.options import exits, json_option, mapping_argument, state_option
 from loader.cli.output import show, show_json
 from loader.errors import DoesNotAddUp
-from loader.plan import audit
+from loader.plan import audit, pruned
 from loader.report.status import History, status
 from loader.report.summary import next_step
 from loader.report.totals import RunTotals, totals
@@ -77,6 +77,7 @@ def _history(folder: Path, name: str, *, shown: bool = False) -> History:
         {run: list(dict.fromkeys((file["path"], file["rows"]) for file in checkpoint.files_of(run))) for run in runs},
         held,
         str(folder) if shown else None,
+        {run: since for run in runs if (since := pruned(run_folder(folder, run))) is not None},
     )
     if held is None:
         # Of many runs, those that matter to what happens next.

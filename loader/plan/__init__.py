@@ -12,6 +12,7 @@ from loader.plan.parts import (
     read_rejections,
 )
 from loader.plan.planner import Planner, record_of
+from loader.plan.pruning import prunable, prune, pruned
 from loader.plan.restaging import restage
 from loader.plan.rows import RowWriter, forget_rows, how_to_read, keep_files, kept_file, read_rows
 from loader.plan.staging import Staged, Stager, by_user, keeps_users_together
@@ -37,6 +38,9 @@ __all__ = [
     "keeps_users_together",
     "kept_file",
     "open_part",
+    "prunable",
+    "prune",
+    "pruned",
     "read_ahead",
     "read_rejections",
     "read_rows",

@@ -21,7 +21,7 @@ _CHUNK = dict.fromkeys(("part", "number", "start", "events", "refused"), pl.Int6
 def audit(checkpoint: Checkpoint, run: str, run_folder: Path) -> None:
     """Compare the chunks, rejections and ids of a run with its plan. Raises DoesNotAddUp with the numbers.
 
-    Parts that are lost are left out: where events of them are still to be sent, sending says so.
+    Parts that are pruned or lost are left out: where events of a lost one are still to be sent, sending says so.
     """
     for planned in checkpoint.destinations_of(run):
         name = planned["destination"]

@@ -39,7 +39,7 @@ class Page:
 
     `rows`: destination (or '') and reason → the first row numbers of a group. `record`, `chunks`, `files`: rows of the
     checkpoint. `following`: what is left to do, commands on lines of their own. `holder`: who works on it.
-    `written`: when the page was made.
+    `written`: when the page was made. `pruned`: when the plan and the rows were removed.
     """
 
     run: RunTotals
@@ -51,6 +51,7 @@ class Page:
     following: str | None
     holder: str | None
     written: str
+    pruned: str | None = None
 
 
 def page(shown: Page) -> str:
@@ -94,6 +95,7 @@ def _about(shown: Page) -> str:
         ("cursor", record["cursor"]),
         ("taken again", "all rows, those delivered before too" if record["again"] else None),
         ("state held by", shown.holder),
+        ("pruned", shown.pruned and f"{shown.pruned}; the rows are gone, so that rejections have no examples"),
     ]
     listed = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in entries if value)
     return f"<dl>{listed}</dl>"

@@ -14,7 +14,7 @@ from loader.report.words import plural, table
 @dataclass(frozen=True)
 class History:
     """What the state of one mapping holds. `cursor`: the value as text. `files`: run → paths and their rows.
-    `holder`: who holds the state now."""
+    `holder`: who holds the state now. `pruned`: run → when its plan and rows were removed."""
 
     mapping: str
     runs: tuple[RunTotals, ...]
@@ -22,10 +22,16 @@ class History:
     files: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     holder: str | None = None
     folder: str | None = None
+    pruned: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return {"mapping": self.mapping, "cursor": self.cursor, "runs": [run.as_json() for run in self.runs]}
+        runs = [run.as_json() | self._pruned(run) for run in self.runs]
+        return {"mapping": self.mapping, "cursor": self.cursor, "runs": runs}
+
+    def _pruned(self, run: RunTotals) -> dict[str, str]:
+        since = self.pruned.get(run.run or "")
+        return {} if since is None else {"pruned": since}
 
 
 def status(history: History) -> str:
@@ -49,6 +55,9 @@ def status(history: History) -> str:
         lines += [f"  {line}" for line in table(rows, "<<")]
         lines += [f"  {line}" for line in doubts(run).splitlines()] if run.doubts else []
         lines += [f"  file {path}, {plural(count, 'row')}" for path, count in history.files.get(run.run or "", ())]
+        since = history.pruned.get(run.run or "")
+        if since is not None:
+            lines.append(f"  pruned on {since[:10]}: the rows are gone; ids, tokens and totals are kept")
     return "\n".join(lines)
 
 

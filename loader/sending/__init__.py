@@ -2,6 +2,8 @@
 
 from loader.sending.decide import cancel, resend, skip
 from loader.sending.deliver import Progress, Target
+from loader.sending.reachable import Reached, reach
 from loader.sending.run import deliver_run
+from loader.sending.webhook import post
 
-__all__ = ["Progress", "Target", "cancel", "deliver_run", "resend", "skip"]
+__all__ = ["Progress", "Reached", "Target", "cancel", "deliver_run", "post", "reach", "resend", "skip"]

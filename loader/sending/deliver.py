@@ -12,6 +12,8 @@ Whatever happens between two steps, the checkpoint holds a state from which the 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +30,8 @@ from loader.sending.pacing import MOST_IN_DOUBT, Halted, Pacer
 from loader.sending.piece import Part, Piece
 from loader.sending.secrets import sent_forms, without
 
+_logger = logging.getLogger(__name__)
+
 
 class Progress(Protocol):
     """Somebody who watches a delivery."""
@@ -35,8 +39,8 @@ class Progress(Protocol):
     def advance(self, destination: str, *, sent: int = 0, rejected: int = 0, in_doubt: int = 0) -> None:
         """So many events are settled."""
 
-    def retrying(self, destination: str, seconds: float, message: str) -> None:
-        """The destination pauses for `seconds` because of `message`."""
+    def retrying(self, destination: str, seconds: float, message: str, chunk: int) -> None:
+        """The destination pauses for `seconds` because of what became of a chunk (its number): `message`."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,7 @@ class Delivery:
                 )
             if receipt.outcome is Outcome.NOT_TAKEN:
                 # First of all the others wait, too.
-                wait = self._pause(receipt)
+                wait = self._pause(piece, receipt)
                 await self._journal.write([self._status(piece, "pending", message=receipt.message)])
                 self._give_up_after(wait, receipt)
             elif not await self._in_doubt(piece, receipt):
@@ -229,19 +233,30 @@ class Delivery:
         if piece.body is None:
             piece.body = target.route.envelope.bodies(piece.events).item(0, "body")
         request = target.route.request(target.settings, piece.body, piece.user)
+        self._log("request", piece, attempt=piece.attempts, bytes=len(piece.body))
+        began = time.monotonic()
         try:
             receipt = target.route.read(await self._client.send(request), piece.rows)
         except NothingSent as error:
             receipt = Receipt(Outcome.NOT_TAKEN, message=str(error))
         except NoAnswer as error:
             receipt = Receipt(Outcome.IN_DOUBT, message=str(error))
-        if not (receipt.message or receipt.refused or receipt.token):
-            return receipt
-        # Some servers repeat the request's path or headers in an error; keys must not reach the checkpoint that way.
-        hidden = sent_forms(self._secrets, request.headers)
-        refused = {at: without(words, hidden) for at, words in receipt.refused.items()}
-        token = None if receipt.token is None else without(receipt.token, hidden)
-        return replace(receipt, token=token, message=without(receipt.message, hidden), refused=refused)
+        if receipt.message or receipt.refused or receipt.token:
+            # Some servers repeat the request's path or headers in an error; keys must not reach the checkpoint so.
+            hidden = sent_forms(self._secrets, request.headers)
+            refused = {at: without(words, hidden) for at, words in receipt.refused.items()}
+            token = None if receipt.token is None else without(receipt.token, hidden)
+            receipt = replace(receipt, token=token, message=without(receipt.message, hidden), refused=refused)
+        seconds = round(time.monotonic() - began, 3)
+        said = {"token": receipt.token, "message": receipt.message, "refused": len(receipt.refused) or None}
+        self._log("answer", piece, outcome=receipt.outcome.value, seconds=seconds, **said)
+        return receipt
+
+    def _log(self, event: str, piece: Piece, **fields: Any) -> None:
+        """For who looks for the cause of something (`LOADER_LOG=debug`); without secrets."""
+        if _logger.isEnabledFor(logging.DEBUG):
+            where = {"run": self._target.run, "destination": self._target.name, "chunk": piece.number}
+            _logger.debug(event, extra={"fields": {**where, "events": len(piece.rows), **fields}})
 
     def _drop_too_old(self, piece: Piece) -> list[Change]:
         """Reject the events that have left the provider's window since the plan was made."""
@@ -289,11 +304,11 @@ class Delivery:
         except LoaderError as error:
             self._end(error)
 
-    def _pause(self, receipt: Receipt) -> float:
+    def _pause(self, piece: Piece, receipt: Receipt) -> float:
         """Pause the destination; the seconds."""
         floor = self._target.route.floor if receipt.message.startswith("HTTP 429") else 0.0
         wait = self._pacer.failed(receipt.wait, floor)
-        self._progress.retrying(self._target.name, wait, receipt.message)
+        self._progress.retrying(self._target.name, wait, receipt.message, piece.number)
         return wait
 
     def _give_up_after(self, wait: float, receipt: Receipt) -> None:
@@ -319,12 +334,12 @@ class Delivery:
         else:
             await self._journal.write([self._status(piece, "in_doubt", message=receipt.message)])
         if target.in_doubt == "resend":
-            self._give_up_after(self._pause(receipt), receipt)
+            self._give_up_after(self._pause(piece, receipt), receipt)
             return True
         self._doubts += 1
         if target.in_doubt == "hold":
             self._progress.advance(target.name, in_doubt=len(piece.rows))
-        self._progress.retrying(target.name, self._pacer.failed(None, 0.0), receipt.message)
+        self._progress.retrying(target.name, self._pacer.failed(None, 0.0), receipt.message, piece.number)
         if self._doubts >= MOST_IN_DOUBT:
             raise Unreachable(
                 f"{target.name}: {self._doubts} requests in a row left without a readable answer ({receipt.message});"

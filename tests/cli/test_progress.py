@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
 import threading
 import time
+from datetime import datetime
 
 import pytest
 
@@ -59,9 +61,9 @@ def test_lines_come_by_the_clock(capsys: Captured) -> None:
         lines.say("going on")
         lines.planning(20_000, 3)
         time.sleep(0.2)
-        lines.delivering("bloomreach", 100)
+        lines.delivering("bloomreach", 100, "r1")
         lines.advance("bloomreach", sent=40, rejected=2)
-        lines.retrying("bloomreach", 60, "HTTP 503: maintenance")
+        lines.retrying("bloomreach", 60, "HTTP 503: maintenance", 7)
         time.sleep(0.2)
         lines.advance("bloomreach", sent=58)
         time.sleep(0.2)
@@ -76,19 +78,48 @@ def test_lines_come_by_the_clock(capsys: Captured) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_machines_get_json(capsys: Captured) -> None:
+def test_machines_get_json(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOADER_LOG", "json")
     with Lines("orders", machine=True, interval=30) as lines:
         lines.say("going on")
-        lines.delivering("batch", 10)
+        lines.delivering("batch", 10, "r1")
         lines.advance("batch", sent=3, in_doubt=1)
-        lines.retrying("batch", 5.0, "HTTP 429")
+        lines.retrying("batch", 5.0, "HTTP 429", 7)
         lines.report()
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [event["event"] for event in events] == ["message", "delivering", "retrying", "progress"]
     assert all(event["mapping"] == "orders" and event["time"].endswith("+00:00") for event in events)
     assert events[2]["seconds"] == 5.0
+    assert [event.get("run") for event in events] == [None, "r1", "r1", "r1"]
+    assert [event["level"] for event in events] == ["info", "info", "warning", "info"]
+    assert events[2]["chunk"] == 7
     numbers = ("destination", "total", "sent", "rejected", "in_doubt", "retries")
     assert [events[3][key] for key in numbers] == ["batch", 10, 3, 0, 1, 1]
+
+
+def test_text_has_times_and_levels(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOADER_LOG", "text")
+    with watch("orders") as lines:
+        lines.delivering("batch", 10, "r1")
+        lines.retrying("batch", 5.0, "HTTP 429", 7)
+    first, second = (line.split(" ", 1) for line in capsys.readouterr().err.splitlines())
+    assert datetime.fromisoformat(first[0]).tzinfo is not None
+    assert first[1] == "info    orders: batch run r1 begins with 10 events"
+    assert second[1] == "warning orders: batch chunk 7 waits 5.0 s (HTTP 429)"
+
+
+def test_debug_shows_what_packages_log_until_the_command_ends(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("loader.sending.deliver")
+    monkeypatch.setenv("LOADER_LOG", "debug")
+    with watch("orders"):
+        logger.debug("answer", extra={"fields": {"destination": "batch", "chunk": 7, "token": None}})
+        logging.getLogger("httpx").warning("not ours")
+    logger.debug("answer", extra={"fields": {}})
+    written = capsys.readouterr().err
+    assert "orders: answer: destination batch, chunk 7\n" in written
+    assert written.count("answer") == 1
 
 
 def test_silence(capsys: Captured) -> None:
@@ -96,9 +127,9 @@ def test_silence(capsys: Captured) -> None:
         silent.say("going on")
         silent.planning(10, 0)
         before = silent.sending
-        silent.delivering("batch", 10)
+        silent.delivering("batch", 10, "r1")
         silent.advance("batch", sent=3)
-        silent.retrying("batch", 5.0, "HTTP 429")
+        silent.retrying("batch", 5.0, "HTTP 429", 7)
         assert (before, silent.sending) == (False, True)
     assert capsys.readouterr().err == ""
 
@@ -121,13 +152,13 @@ def test_bars(capsys: Captured) -> None:
         bars.planning(20_000, 3)
         time.sleep(0.15)
         bars.planning(40_000, 3)
-        bars.delivering("bloomreach", 100)
-        bars.delivering("batch", 12_345)
+        bars.delivering("bloomreach", 100, "r1")
+        bars.delivering("batch", 12_345, "r1")
         bars.advance("batch", sent=50, rejected=1, in_doubt=2)
-        bars.retrying("batch", 30.0, "HTTP 429")
+        bars.retrying("batch", 30.0, "HTTP 429", 7)
         bars.say("a line")
         # The next run of the same command begins anew.
-        bars.delivering("batch", 0)
+        bars.delivering("batch", 0, "r1")
     written = capsys.readouterr().err
     assert "orders: reading 40,000 rows [" in written
     assert "orders: bloomreach   0%|" in written

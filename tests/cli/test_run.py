@@ -472,3 +472,24 @@ def test_ctrl_c_on_a_terminal_does_not_reach_the_stand_in(project: QuickProject)
     assert sent > 0
     assert in_doubt == 0
     assert pending > 0
+
+
+def test_a_log_names_run_destination_and_chunk(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = simple(project, {**credentials("bloomreach", stand_in.url), "chunk": 4}, rows=12)
+    stand_in.faults([{"kind": "503", "at": [2]}])
+    ended = project.process("run", path, "--json", env={"LOADER_LOG": "json,debug"})
+    assert ended.code == 3, ended.err
+    run = ended.json["run"]
+    records = [json.loads(line) for line in ended.err.splitlines()]
+    assert all({"time", "level", "event", "mapping"} <= set(record) for record in records)
+    requests = [record for record in records if record["event"] == "request"]
+    answers = [record for record in records if record["event"] == "answer"]
+    assert len(requests) == len(answers) == ended.json["destinations"][0]["requests"] == 4
+    for record in [*requests, *answers]:
+        assert (record["run"], record["destination"], record["level"]) == (run, "bloomreach", "debug")
+    assert sorted(record["chunk"] for record in answers if record["outcome"] == "taken") == [1, 2, 3]
+    (waits,) = [record for record in records if record["event"] == "retrying"]
+    (failed,) = [record for record in answers if record["outcome"] == "not taken"]
+    assert (waits["run"], waits["chunk"], waits["level"]) == (run, failed["chunk"], "warning")
+    quiet = project.process("run", path, "--json", "--again", "--quiet", env={"LOADER_LOG": "json,debug"})
+    assert quiet.err == ""
