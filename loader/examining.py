@@ -17,7 +17,7 @@ from typing import Literal
 from loader.checkpoint import VERSION, Checkpoint
 from loader.errors import Exit, LoaderError, MappingError
 from loader.mapping import Mapping, bind, read
-from loader.plan import audit
+from loader.plan import audit, open_part
 from loader.providers.base import DestinationSettings
 from loader.report.totals import totals
 from loader.report.words import command, one_line, plural, size
@@ -144,6 +144,7 @@ def _runs(checkpoint: Checkpoint, folder: Path, path: Path, state: Path | None) 
             totals(checkpoint, run)
             audit(checkpoint, run, run_folder(folder, run))
         if unfinished is not None:
+            _open_all(checkpoint, folder, unfinished["run"])
             pending = totals(checkpoint, unfinished["run"]).pending
             words = f"run {unfinished['run']} is not finished: the next run sends its {plural(pending, 'event')} first"
             yield warning("runs", words)
@@ -154,6 +155,13 @@ def _runs(checkpoint: Checkpoint, folder: Path, path: Path, state: Path | None) 
             yield ok("runs", "all are finished, nothing is in doubt, and the newest adds up")
     except LoaderError as error:
         yield problem("runs", error)
+
+
+def _open_all(checkpoint: Checkpoint, folder: Path, run: str) -> None:
+    """Read the parts of a run of which something is still to be sent. Raises StateError where one is lost."""
+    for planned in checkpoint.destinations_of(run):
+        for part in checkpoint.part_starts(run, planned["destination"], ["pending", "in_doubt"]):
+            open_part(run_folder(folder, run), planned["destination"], part)
 
 
 def _source(mapping: Mapping, checkpoint: Checkpoint | None, path: Path) -> tuple[Finding, int]:

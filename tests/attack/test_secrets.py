@@ -25,7 +25,7 @@ from tests.support.wire import Act, Exchange, Wire, http
 COMMANDS = (
     ["check"], ["preview"], ["plan"], ["run"], ["run", "--json"], ["status"], ["status", "--json"], ["tokens"],
     ["rejects"], ["rejects", "--output", "rejected.csv"], ["report", "--output", "page.html"], ["retry"],
-    ["resolve", "--skip"], ["cancel", "--yes"],
+    ["resolve", "--skip"], ["cancel", "--yes"], ["prune", "--older-than", "0s"],
 )  # fmt: skip
 
 

@@ -149,6 +149,13 @@ def test_the_state(project: QuickProject, stand_in: RunningSandbox) -> None:
     ended = project.loader("doctor", path, "--json")
     assert (ended.code, checks(ended)["runs"][0]) == (0, "warning")
     assert "the next run sends its 7 events first" in checks(ended)["runs"][1]
+    (part,) = folder.glob("runs/*/bloomreach/*.parquet")
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    ended = project.loader("doctor", path, "--json")
+    assert (ended.code, checks(ended)["runs"][0]) == (2, "problem")
+    assert "00001.parquet is damaged, a part of the plan" in checks(ended)["runs"][1]
+    part.write_bytes(whole)
     with sa.create_engine(f"sqlite:///{checkpoint}").begin() as connection:
         connection.exec_driver_sql("UPDATE meta SET version = 999")
     ended = project.loader("doctor", path, "--json")
