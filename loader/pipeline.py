@@ -10,13 +10,12 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,14 +23,28 @@ from typing import Any, Protocol
 from loader.checkpoint import FINISHED, Checkpoint, Row, left_to_retry
 from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
 from loader.mapping import Bound, Destination, Kept, Mapped, Mapping, StandIns, bind, read
-from loader.plan import MaxRejected, Planner, audit, beside, forget_rows, keep_files, open_part, read_ahead, restage
+from loader.plan import (
+    MaxRejected,
+    Planner,
+    ahead,
+    audit,
+    beside,
+    forget_rows,
+    hold_to,
+    keep_files,
+    later,
+    open_part,
+    read_ahead,
+    restage,
+    standing,
+)
 from loader.report.totals import RunTotals, totals
 from loader.report.words import plural
 from loader.sending import Progress, Target, deliver_run
-from loader.settings import cursor_from_text, cursor_to_text
-from loader.sources import Frame, find_files, open_source, reading_again
+from loader.settings import CursorValue, SqlSettings, cursor_to_text
+from loader.sources import Frame, Input, begun, find_files, open_source, reading_again
 from loader.sources.ledger import new_files
-from loader.state import discard_others, hold, run_folder, state_folder
+from loader.state import discard_others, hold, new_run, run_folder, state_folder
 
 
 class Watch(Progress, Protocol):
@@ -49,13 +62,15 @@ class Watch(Progress, Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line adds to a mapping. `stand_ins`: settings of the sandbox, see `mapping.read`."""
+    """What the command line adds to a mapping. `expect`: whether the source is held to its `expect:`. `stand_ins`:
+    settings of the sandbox, see `mapping.read`."""
 
     watch: Watch
     state: Path | None = None
     again: bool = False
     stop_after: int | None = None
     max_rejected: MaxRejected | None = None
+    expect: bool = True
     stand_ins: StandIns | None = None
 
 
@@ -101,7 +116,8 @@ def run(path: Path, options: Options) -> Result:
             return stopped
         error = None
         try:
-            planned = reading_again(partial(_plan, mapping, checkpoint, folder, options), options.watch.say)
+            planning = partial(_plan, mapping, checkpoint, folder, options, resumed=bool(before))
+            planned = reading_again(planning, options.watch.say)
         except LoaderError as failure:
             if not before:
                 raise
@@ -181,36 +197,54 @@ def _open(folder: Path, mapping: Mapping) -> Checkpoint:
     return checkpoint
 
 
-def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options) -> Row | None:
-    """Read every row, map it, check it and stage it; the new run, or None where there is nothing new."""
-    began = time.monotonic()
-    stored = None if options.again else checkpoint.cursor()
+def _plan(
+    mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options, *, resumed: bool = False
+) -> Row | None:
+    """Read every row, map it, check it and stage it; the new run, or None where there is nothing new.
+
+    `resumed`: a run was finished before, so that nothing new beside it is no surprise.
+    """
+    began, say = time.monotonic(), options.watch.say
+    expect = mapping.source.expect if options.expect else None
+    # With --again it tells nothing but how far the cursor must not fall back.
+    stood = standing(checkpoint, mapping.source.cursor, again=options.again)
     names = [destination.name for destination in mapping.destinations]
     run = _new_name(checkpoint)
     copies = run_folder(folder, run) / "copies"
     try:
         files = find_files(mapping.source, copies)
-        new = new_files(files, checkpoint, names, again=options.again, safe=mapping.tells_new_rows)
-        for line in new.known:
-            options.watch.say(line)
+        new = new_files(
+            files, checkpoint, names, again=options.again, told_by=_told_by(mapping),
+            settle=0.0 if isinstance(mapping.source, SqlSettings) else mapping.source.settle,
+        )  # fmt: skip
+        for line in new.notes:
+            say(line)
         if files and not new.inputs:
+            hold_to(None if resumed else expect, 0, checkpoint.rows_before(), say)
             raise _NothingNewError
         source = open_source(
             mapping.source,
-            new.to_open,
+            new.to_open if mapping.source.type == "jsonl" else new.inputs,
             timezone=mapping.timezone,
-            cursor=cursor_from_text(stored) if stored else None,
+            cursor=None if options.again else stood,
             used=mapping.used_columns(),
+            ids=mapping.has_ids,
         )
         with closing(source), checkpoint.writing() as transaction:
+            frames = source.frames(new.inputs) if files else begun(source.frames())
+            if frames is None:
+                # Without a row, some databases do not tell the types that the mapping is checked against.
+                hold_to(None if resumed else expect, 0, checkpoint.rows_before(), say)
+                say("the query gave no row" + ("" if stood is None else f" above the cursor {stood}"))
+                raise _NothingNewError
             bound = bind(mapping, source.columns)
             planner = Planner(
                 run, run_folder(folder, run), bound.destinations, transaction, again=options.again,
                 digest=not files and not mapping.tells_new_rows, keep_rows=not files,
             )  # fmt: skip
             hashing = beside(lambda: [item.digest() for item in new.inputs])
-            frames = read_ahead(source.frames(new.inputs))
-            with planner, hashing, closing(read_ahead(_mapped(frames, bound))) as mapped:
+            ahead_of = read_ahead(_mapped(read_ahead(frames), bound))
+            with planner, hashing, closing(ahead_of) as mapped:
                 for frame, kept, events in mapped:
                     planner.count(frame, kept)
                     planner.add(kept.rows, events, new.delivered_of(frame.input))
@@ -218,24 +252,28 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
                 planner.finish()
             if new.inputs:
                 used = mapping.used_columns()
-                how: dict[str, Any] = {"source": mapping.source.model_dump(mode="json", exclude={"path", "cursor"})}
+                how: dict[str, Any] = {"source": mapping.source.model_dump(mode="json", exclude=_NOT_READING)}
                 how |= {"timezone": mapping.timezone, "used": None if used is None else sorted(used)}
                 keep_files(run_folder(folder, run), how, new.inputs)
                 shutil.rmtree(copies, ignore_errors=True)
+            hold_to(expect, planner.read - planner.filtered, checkpoint.rows_before(), say)
             planner.refuse_late_events()
             if options.max_rejected is not None:
                 options.max_rejected.check(planner.rejected, planner.read, planner.reasons())
-            if planner.read == planner.filtered and not files:
+            reached = later(stood, source.cursor)
+            _say_what_was_odd(planner, new.inputs, reached, options.watch)
+            if planner.read == planner.filtered and not files and reached == stood:
                 raise _NothingNewError
             if planner.digests is not None and not options.again:
                 _compare_with_before(checkpoint, planner.digests)
-            planner.commit(
+            loaded = planner.commit(
                 mapping=mapping.name,
                 mapping_digest=mapping.digest,
                 inputs=new.inputs,
-                cursor=None if source.cursor is None else cursor_to_text(source.cursor),
                 seconds=time.monotonic() - began,
             )
+            if loaded and reached is not None and reached != stood and mapping.source.cursor is not None:
+                checkpoint.move_cursor(mapping.source.cursor.column, cursor_to_text(reached), run)
     except BaseException as error:
         # A signal that came with the commit finds the plan made; where that is not known, the next run looks again.
         with contextlib.suppress(StateError):
@@ -247,6 +285,28 @@ def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Optio
     return checkpoint.run(run)
 
 
+def _say_what_was_odd(planner: Planner, inputs: Sequence[Input], reached: CursorValue | None, watch: Watch) -> None:
+    """What nobody sees at night: files without rows, and a cursor that leaves behind what is to come."""
+    if not planner.read:
+        watch.say(f"{', '.join(item.path for item in inputs)} gave no row")
+    if ahead(reached):
+        watch.say(
+            f"the cursor stands at {reached}, which is yet to come: rows below it are not taken any more. "
+            "Where this is a mistake of the source, mend it there, then `loader cursor MAPPING --set VALUE`"
+        )
+
+
+# Settings of a source that say nothing about how its files are read.
+_NOT_READING = {"path", "cursor", "expect", "settle"}
+
+
+def _told_by(mapping: Mapping) -> str | None:
+    """What tells new rows from old ones in a file that has changed, in words; None: nothing."""
+    if mapping.has_ids:
+        return "events whose id was delivered are not sent again"
+    return None if mapping.source.cursor is None else "only rows above the cursor are taken"
+
+
 def _plan_instead(checkpoint: Checkpoint, old: str, new: Callable[[], Row | None]) -> Row | None:
     # All in one, so that the plan of before is still there where a new one cannot be made.
     with checkpoint.writing():
@@ -254,18 +314,9 @@ def _plan_instead(checkpoint: Checkpoint, old: str, new: Callable[[], Row | None
         return new()
 
 
-_NAMED = "%Y%m%dT%H%M%S.%f"
-
-
 def _new_name(checkpoint: Checkpoint) -> str:
-    # Names sort by time, so that the newest run is known; two may begin in one second. The newest run tells where the
-    # cursor stands: it must have the last name although the clock was set back.
-    now = datetime.now(UTC)
     runs = checkpoint.all_runs()
-    if runs:
-        newest = datetime.strptime(runs[-1]["run"].partition("-")[0], _NAMED).replace(tzinfo=UTC)
-        now = max(now, newest + timedelta(milliseconds=1))
-    return f"{now:{_NAMED}}"[:19] + f"-{secrets.token_hex(3)}"
+    return new_run(runs[-1]["run"] if runs else None)
 
 
 def _plan_again(mapping: Mapping, checkpoint: Checkpoint, folder: Path, again: Again, watch: Watch) -> list[str]:

@@ -14,7 +14,15 @@ import click
 
 from loader import pipeline
 from loader.cli.interrupts import nothing_kept
-from loader.cli.options import again_option, exits, json_option, mapping_argument, max_rejected_option, state_option
+from loader.cli.options import (
+    again_option,
+    exits,
+    expect_option,
+    json_option,
+    mapping_argument,
+    max_rejected_option,
+    state_option,
+)
 from loader.cli.output import complain, show, show_json
 from loader.cli.progress import watch
 from loader.cli.standin import StandIn, stand_in
@@ -43,6 +51,7 @@ EXITS = exits(
 @again_option
 @click.option("--stop-after", type=click.IntRange(min=1), metavar="N", help="Send the first N events, then pause.")
 @max_rejected_option
+@expect_option
 @state_option
 @json_option
 @click.option("--quiet", is_flag=True, help="No summary and no progress; errors only.")
@@ -54,6 +63,7 @@ def command(
     again: bool,
     stop_after: int | None,
     max_rejected: str | None,
+    no_expect: bool,
     state: Path | None,
     as_json: bool,
     quiet: bool,
@@ -77,6 +87,7 @@ def command(
             again=again,
             stop_after=stop_after,
             max_rejected=limit,
+            expect=not no_expect,
             stand_ins=None if server is None else server.settings(),
         )
         # Made ready while the plan is made, which leaves Python free. No daemon: a process that ends while OpenSSL

@@ -73,7 +73,7 @@ def _history(folder: Path, name: str, *, shown: bool = False) -> History:
     history = History(
         name,
         tuple(totals_now(checkpoint, run) for run in runs),
-        checkpoint.cursor(),
+        None if (cursor := checkpoint.cursor()) is None else cursor["value"],
         {run: list(dict.fromkeys((file["path"], file["rows"]) for file in checkpoint.files_of(run))) for run in runs},
         held,
         str(folder) if shown else None,

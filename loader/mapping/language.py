@@ -90,9 +90,14 @@ class Mapping:
     document: Document = field(repr=False)
 
     @property
+    def has_ids(self) -> bool:
+        """Whether every event has an `id`, so that none is delivered twice whatever is read."""
+        return all(d.event.has("id") for d in self.destinations)
+
+    @property
     def tells_new_rows(self) -> bool:
         """Whether new rows can be told from old ones when the source is read again: by a cursor, or by `event.id`."""
-        return self.source.cursor is not None or all(d.event.has("id") for d in self.destinations)
+        return self.source.cursor is not None or self.has_ids
 
     def used_columns(self) -> set[str] | None:
         """The columns that the mapping and the cursor use; None for all."""
