@@ -25,7 +25,8 @@
                   `run`: the plan that moved it, null where somebody set it
                   `value`: see `settings.cursor_to_text`, null where it was forgotten
     endings       run, at, exit, message                         how the last command that sends ended, and the last
-                  one that dealt with a run; `run`: '' for the first, `message`: what stopped it, or null
+                  one that delivered a run; `run`: '' for the first
+                  `exit`: null before it ends, `message`: what stopped it, or null
 
 What a run with `--again` loads has a row of its own in `files` and `ids`, beside those of the runs before: dropping it
 leaves them as they were.
@@ -135,7 +136,7 @@ ids = _table("ids", _key("destination"), _key("id"), _key("run"), _number("row")
 cursors = _table(
     "cursors", _key("number", sa.BigInteger), *(_text(name) for name in ("run", "column", "value", "changed"))
 )
-endings = _table("endings", _key("run"), _text("at"), _number("exit"), _text("message"))
+endings = _table("endings", _key("run"), _text("at"), _number("exit", None), _text("message"))
 sa.Index("chunks_by_status", chunks.c.run, chunks.c.destination, chunks.c.status)
 sa.Index("ids_by_row", ids.c.run, ids.c.destination, ids.c.row)
 
@@ -284,8 +285,8 @@ class Checkpoint:
             moved = {"number": number, "run": run, "column": column, "value": value, "changed": now}
             connection.execute(sa.insert(cursors).values(moved))
 
-    def ended(self, run: str | None, exit_code: int, message: str | None) -> None:
-        """Note how a command that sends ended, and with which run."""
+    def ended(self, run: str | None, exit_code: int | None, message: str | None = None) -> None:
+        """Note how a command that sends ended, and with which run; that it begins, where there is no exit code yet."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with self.writing() as connection:
             for name in dict.fromkeys(["", run or ""]):
@@ -308,6 +309,12 @@ class Checkpoint:
         change = sa.update(runs).where(runs.c.run == run)
         with self.writing() as connection:
             connection.execute(change.values(status=status, finished=finished, seconds=runs.c.seconds + seconds))
+
+    def begin(self, run: str) -> None:
+        """Note that the delivery of a run begins: one that is never heard of again was interrupted."""
+        with self.writing():
+            self.set_status(run, "interrupted")
+            self.ended(run, None)
 
     def forget(self, run: str) -> None:
         """Remove a run of which nothing was sent, so that its files, ids and cursor, or the events that it would send
