@@ -2,7 +2,7 @@
 
     meta          version, mapping                     one row; a newer version is refused, never guessed at
     runs          run, of, mapping, mapping_digest, created, finished, status, rows_read, rows_filtered,
-                  rows_rejected, events, cursor, plan_digest, seconds, again
+                  rows_rejected, events, plan_digest, seconds, again
                   `of`: the run whose refused events this one sends again; null where the rows were read from the source
     destinations  run, destination, provider, route, in_doubt, position, events, already_delivered, rejected, bytes,
                   requests
@@ -21,6 +21,12 @@
     files         destination, digest, path, size, mtime_ns, inode, run, first_row, rows     files that were loaded
                   of a remote one `inode` is made of its ETag, and `size` is -1 where its server does not say
     ids           destination, id, run, row                      `event.id`s that a plan took, until they are rejected
+    cursors       number, run, column, value, changed            where the cursor was moved to, the last row counts
+                  `run`: the plan that moved it, null where somebody set it
+                  `value`: see `settings.cursor_to_text`, null where it was forgotten
+    endings       run, at, exit, message                         how the last command that sends ended, and the last
+                  one that delivered a run; `run`: '' for the first
+                  `exit`: null before it ends, `message`: what stopped it, or null
 
 What a run with `--again` loads has a row of its own in `files` and `ids`, beside those of the runs before: dropping it
 leaves them as they were.
@@ -43,6 +49,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +58,7 @@ from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from loader.errors import StateError
 
-VERSION = 3
+VERSION = 4
 
 # A row of one of the tables, by the names of its columns.
 Row = RowMapping
@@ -81,7 +88,6 @@ runs = _table(
     _key("run"),
     *(_text(name) for name in ("of", "mapping", "mapping_digest", "created", "finished", "status")),
     *(_number(name) for name in ("rows_read", "rows_filtered", "rows_rejected", "events")),
-    _text("cursor"),
     _text("plan_digest"),
     sa.Column("seconds", sa.Float, default=0.0),
     sa.Column("again", sa.Boolean, default=False),
@@ -127,6 +133,10 @@ files = _table(
     _number("rows"),
 )
 ids = _table("ids", _key("destination"), _key("id"), _key("run"), _number("row"))
+cursors = _table(
+    "cursors", _key("number", sa.BigInteger), *(_text(name) for name in ("run", "column", "value", "changed"))
+)
+endings = _table("endings", _key("run"), _text("at"), _number("exit", None), _text("message"))
 sa.Index("chunks_by_status", chunks.c.run, chunks.c.destination, chunks.c.status)
 sa.Index("ids_by_row", ids.c.run, ids.c.destination, ids.c.row)
 
@@ -246,17 +256,47 @@ class Checkpoint:
         with self.reading() as connection:
             return list(connection.execute(sa.select(runs).order_by(runs.c.run)).mappings())
 
+    def rows_before(self) -> list[int]:
+        """The rows of each plan that were not filtered, the newest first; of those with `--again` none."""
+        query = sa.select(runs.c.rows_read - runs.c.rows_filtered).where(runs.c.of.is_(None), ~runs.c.again)
+        with self.reading() as connection:
+            return list(connection.scalars(query.order_by(runs.c.run.desc())))
+
     def unfinished(self) -> RowMapping | None:
         """The oldest run with chunks that are still to be sent, or None."""
         query = sa.select(runs).where(runs.c.status.not_in(FINISHED)).order_by(runs.c.run)
         with self.reading() as connection:
             return connection.execute(query).mappings().first()
 
-    def cursor(self) -> str | None:
-        """The cursor (as text, see `settings.cursor_to_text`) of the newest plan that had one."""
-        query = sa.select(runs.c.cursor).where(runs.c.cursor.is_not(None)).order_by(runs.c.run.desc()).limit(1)
+    def cursor(self, run: str | None = None) -> RowMapping | None:
+        """The row of `cursors` that counts, or that of the plan `run`; None where there is none or it was forgotten."""
+        query = sa.select(cursors).order_by(cursors.c.number.desc()).limit(1)
+        if run is not None:
+            query = query.where(cursors.c.run == run)
         with self.reading() as connection:
-            return connection.scalar(query)
+            found = connection.execute(query).mappings().first()
+        return None if found is None or found["value"] is None else found
+
+    def move_cursor(self, column: str, value: str | None, run: str | None = None) -> None:
+        """Move the cursor to `value` (`settings.cursor_to_text`), or forget it. `run`: the plan that moves it."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with self.writing() as connection:
+            number = (connection.scalar(sa.select(sa.func.max(cursors.c.number))) or 0) + 1
+            moved = {"number": number, "run": run, "column": column, "value": value, "changed": now}
+            connection.execute(sa.insert(cursors).values(moved))
+
+    def ended(self, run: str | None, exit_code: int | None, message: str | None = None) -> None:
+        """Note how a command that sends ended, and with which run; that it begins, where there is no exit code yet."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with self.writing() as connection:
+            for name in dict.fromkeys(["", run or ""]):
+                connection.execute(sa.delete(endings).where(endings.c.run == name))
+                connection.execute(sa.insert(endings).values(run=name, at=now, exit=exit_code, message=message))
+
+    def ending(self, run: str = "") -> RowMapping | None:
+        """How the last command ended that dealt with `run`, or the last of all; None where none did."""
+        with self.reading() as connection:
+            return connection.execute(sa.select(endings).where(endings.c.run == run)).mappings().one_or_none()
 
     def destinations_of(self, run: str) -> list[RowMapping]:
         """The rows of `destinations` of a run, in the order of the plan."""
@@ -270,12 +310,18 @@ class Checkpoint:
         with self.writing() as connection:
             connection.execute(change.values(status=status, finished=finished, seconds=runs.c.seconds + seconds))
 
+    def begin(self, run: str) -> None:
+        """Note that the delivery of a run begins: one that is never heard of again was interrupted."""
+        with self.writing():
+            self.set_status(run, "interrupted")
+            self.ended(run, None)
+
     def forget(self, run: str) -> None:
         """Remove a run of which nothing was sent, so that its files, ids and cursor, or the events that it would send
         again, are new again."""
         with self.writing() as connection:
             connection.execute(sa.update(refusals).where(refusals.c.retried == run).values(retried=None))
-            for table in (ids, files, planned, refusals, chunks, destinations, runs):
+            for table in (ids, files, planned, refusals, chunks, destinations, cursors, endings, runs):
                 connection.execute(sa.delete(table).where(table.c.run == run))
 
     # Chunks ---------------------------------------------------------------------------------------------------------

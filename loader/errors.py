@@ -6,6 +6,7 @@
     ├── ProviderError       exit 2  a provider of another distribution is broken, or its name is taken
     ├── SourceError         exit 2  the data cannot be read, or changed while it was read
     │   └── ConnectionLost  exit 2  the connection to the database broke; what was read is not kept
+    ├── UnmetExpectation    exit 2  the source gave more or fewer rows than the mapping expects
     ├── LateEventsError     exit 2  events outside the time window that a provider accepts
     ├── TooManyRejections   exit 4  more rejections than `--max-rejected`
     ├── Unreachable         exit 5  the provider could not be reached or kept refusing for load
@@ -85,6 +86,10 @@ class ConnectionLost(SourceError):
     def __init__(self, message: str, *, opened: bool) -> None:
         super().__init__(message)
         self.opened = opened
+
+
+class UnmetExpectation(LoaderError):
+    """The source gave more or fewer rows than `expect:` says; nothing was sent, and nothing counts as loaded."""
 
 
 class LateEventsError(LoaderError):

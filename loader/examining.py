@@ -22,7 +22,6 @@ from loader.providers.base import DestinationSettings
 from loader.report.totals import totals
 from loader.report.words import command, one_line, plural, size
 from loader.sending import Reached, reach
-from loader.settings import cursor_from_text
 from loader.sources import Input, found_files, open_source
 from loader.state import hold, holder, run_folder, state_folder
 
@@ -166,15 +165,15 @@ def _open_all(checkpoint: Checkpoint, folder: Path, run: str) -> None:
 
 def _source(mapping: Mapping, checkpoint: Checkpoint | None, path: Path) -> tuple[Finding, int]:
     """What the beginning of the source is like, and how many bytes the plan of what is new may take."""
-    stored = None if checkpoint is None else checkpoint.cursor()
     try:
+        stood = None if checkpoint is None else standing(checkpoint, mapping.source.cursor)
         with found_files(mapping.source) as inputs:
             new = [file for file in inputs if not _known(file, checkpoint)]
             source = open_source(
                 mapping.source,
                 inputs,
                 timezone=mapping.timezone,
-                cursor=cursor_from_text(stored) if stored else None,
+                cursor=stood,
                 used=mapping.used_columns(),
             )
             with closing(source):

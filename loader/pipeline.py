@@ -4,80 +4,34 @@
                       ↘ rejections                              ↕
                               checkpoint: intent, receipt, token
 
-`run` tells it: finish what is unfinished, plan what is new (`_plan`), deliver the plan (`_deliver`).
+`run` tells it: finish what is unfinished, plan what is new (`planning`), deliver the plan (`_deliver`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import secrets
-import shutil
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
-from loader.checkpoint import FINISHED, Checkpoint, Row, left_to_retry
-from loader.errors import Exit, Interrupted, LoaderError, SourceError, StateError, UsageError
-from loader.mapping import Bound, Destination, Kept, Mapped, Mapping, StandIns, bind, read
+from loader.checkpoint import FINISHED, Checkpoint, Row
+from loader.errors import Exit, Interrupted, LoaderError, StateError, UsageError
+from loader.mapping import Destination, Mapping, read
 from loader.plan import (
-    MaxRejected,
-    Planner,
     audit,
-    beside,
     forget_rows,
-    keep_files,
     open_part,
-    pruned,
-    read_ahead,
-    restage,
 )
+from loader.planning import Again, Options, plan_again, plan_instead, plan_new
 from loader.report.totals import RunTotals, totals
-from loader.report.words import plural
-from loader.sending import Progress, Target, deliver_run
-from loader.settings import cursor_from_text, cursor_to_text
-from loader.sources import Frame, find_files, open_source, reading_again
-from loader.sources.ledger import new_files
+from loader.sending import Target, deliver_run
+from loader.sources import reading_again
 from loader.state import discard_others, hold, run_folder, state_folder
 
-
-class Watch(Progress, Protocol):
-    """Somebody who watches a command."""
-
-    def planning(self, rows: int, rejected: int) -> None:
-        """So many rows were read and rejected so far."""
-
-    def delivering(self, destination: str, events: int, run: str) -> None:
-        """The delivery of so many events of a run begins."""
-
-    def say(self, line: str) -> None:
-        """Something worth a line."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line adds to a mapping. `stand_ins`: settings of the sandbox, see `mapping.read`."""
-
-    watch: Watch
-    state: Path | None = None
-    again: bool = False
-    stop_after: int | None = None
-    max_rejected: MaxRejected | None = None
-    stand_ins: StandIns | None = None
-
-
-@dataclass(frozen=True)
-class Again:
-    """What `retry` sends again: events rejected for `reasons`, of one run or all; `written`: also those whose rows
-    `rejects --output` wrote to a file."""
-
-    reasons: Sequence[str]
-    run: str | None = None
-    written: bool = False
+__all__ = ["Again", "Options", "Result", "plan", "retry", "run"]
 
 
 @dataclass(frozen=True)
@@ -107,23 +61,48 @@ def run(path: Path, options: Options) -> Result:
     mapping = read(path, stand_ins=options.stand_ins)
     with hold(state_folder(mapping.path, options.state)) as folder:
         checkpoint = _open(folder, mapping)
-        before, stopped = _finish_unfinished(mapping, checkpoint, folder, options)
-        if stopped is not None:
-            return stopped
-        error = None
-        try:
-            planned = reading_again(partial(_plan, mapping, checkpoint, folder, options), options.watch.say)
-        except LoaderError as failure:
-            if not before:
-                raise
-            planned, error = None, failure
-        if planned is not None:
-            result = _deliver(mapping, checkpoint, folder, planned, options)
-            return Result(result.run, before, result.error, result.doubts_left)
-        doubts_left = bool(checkpoint.in_doubt())
-        if before:
-            return Result(before[-1], before[:-1], error, doubts_left)
-        return Result(RunTotals(None, mapping.name, "nothing_new"), doubts_left=doubts_left)
+        return _noted(checkpoint, lambda: _run(mapping, checkpoint, folder, options))
+
+
+def _run(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options) -> Result:
+    before, stopped = _finish_unfinished(mapping, checkpoint, folder, options)
+    if stopped is not None:
+        return stopped
+    error = None
+    try:
+        planning = partial(plan_new, mapping, checkpoint, folder, options, resumed=bool(before))
+        planned = reading_again(planning, options.watch.say)
+    except LoaderError as failure:
+        if not before:
+            raise
+        planned, error = None, failure
+    if planned is not None:
+        result = _deliver(mapping, checkpoint, folder, planned, options)
+        return Result(result.run, before, result.error, result.doubts_left)
+    return _nothing_more(mapping, checkpoint, before, error)
+
+
+def _nothing_more(
+    mapping: Mapping, checkpoint: Checkpoint, done: list[RunTotals], error: LoaderError | None = None
+) -> Result:
+    doubts_left = bool(checkpoint.in_doubt())
+    if done:
+        return Result(done[-1], done[:-1], error, doubts_left)
+    return Result(RunTotals(None, mapping.name, "nothing_new"), doubts_left=doubts_left)
+
+
+def _noted(checkpoint: Checkpoint, do: Callable[[], Result]) -> Result:
+    """What `do` gives or raises; how it ended is kept for those who ask in the morning."""
+    checkpoint.ended(None, None)
+    try:
+        result = do()
+    except LoaderError as error:
+        with contextlib.suppress(StateError):
+            checkpoint.ended(None, error.exit_code, str(error))
+        raise
+    with contextlib.suppress(StateError):
+        checkpoint.ended(result.run.run, result.exit_code, None if result.error is None else str(result.error))
+    return result
 
 
 def retry(path: Path, options: Options, again: Again) -> Result:
@@ -134,14 +113,13 @@ def retry(path: Path, options: Options, again: Again) -> Result:
         checkpoint = _open(folder, mapping)
         # All of them before the first is sent: what is refused from now on waits for another retry, and one that is
         # stopped goes on as any run does.
-        planned = _plan_again(mapping, checkpoint, folder, again, options.watch)
-        done, stopped = _finish_unfinished(mapping, checkpoint, folder, options, planned)
-        if stopped is not None:
-            return stopped
-        doubts_left = bool(checkpoint.in_doubt())
-        if done:
-            return Result(done[-1], done[:-1], doubts_left=doubts_left)
-        return Result(RunTotals(None, mapping.name, "nothing_new"), doubts_left=doubts_left)
+        planned = plan_again(mapping, checkpoint, folder, again, options.watch)
+
+        def deliver() -> Result:
+            done, stopped = _finish_unfinished(mapping, checkpoint, folder, options, planned)
+            return _nothing_more(mapping, checkpoint, done) if stopped is None else stopped
+
+        return _noted(checkpoint, deliver)
 
 
 def plan(path: Path, options: Options) -> Result:
@@ -151,11 +129,11 @@ def plan(path: Path, options: Options) -> Result:
     with hold(state_folder(mapping.path, options.state)) as folder:
         checkpoint = _open(folder, mapping)
         unfinished = checkpoint.unfinished()
-        new = partial(_plan, mapping, checkpoint, folder, options)
+        new = partial(plan_new, mapping, checkpoint, folder, options)
         if unfinished is None:
             planned = reading_again(new, options.watch.say)
         elif unfinished["of"] is None and checkpoint.untouched(unfinished["run"]):
-            planned = reading_again(partial(_plan_instead, checkpoint, unfinished["run"], new), options.watch.say)
+            planned = reading_again(partial(plan_instead, checkpoint, unfinished["run"], new), options.watch.say)
         else:
             planned = unfinished
         if planned is None:
@@ -192,167 +170,6 @@ def _open(folder: Path, mapping: Mapping) -> Checkpoint:
     return checkpoint
 
 
-def _plan(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options) -> Row | None:
-    """Read every row, map it, check it and stage it; the new run, or None where there is nothing new."""
-    began = time.monotonic()
-    stored = None if options.again else checkpoint.cursor()
-    names = [destination.name for destination in mapping.destinations]
-    run = _new_name(checkpoint)
-    copies = run_folder(folder, run) / "copies"
-    try:
-        files = find_files(mapping.source, copies)
-        new = new_files(files, checkpoint, names, again=options.again, safe=mapping.tells_new_rows)
-        for line in new.known:
-            options.watch.say(line)
-        if files and not new.inputs:
-            raise _NothingNewError
-        source = open_source(
-            mapping.source,
-            new.to_open,
-            timezone=mapping.timezone,
-            cursor=cursor_from_text(stored) if stored else None,
-            used=mapping.used_columns(),
-        )
-        with closing(source), checkpoint.writing() as transaction:
-            bound = bind(mapping, source.columns)
-            planner = Planner(
-                run, run_folder(folder, run), bound.destinations, transaction, again=options.again,
-                digest=not files and not mapping.tells_new_rows, keep_rows=not files,
-            )  # fmt: skip
-            hashing = beside(lambda: [item.digest() for item in new.inputs])
-            frames = read_ahead(source.frames(new.inputs))
-            with planner, hashing, closing(read_ahead(_mapped(frames, bound))) as mapped:
-                for frame, kept, events in mapped:
-                    planner.count(frame, kept)
-                    planner.add(kept.rows, events, new.delivered_of(frame.input))
-                    options.watch.planning(planner.read, planner.rejected)
-                planner.finish()
-            if new.inputs:
-                used = mapping.used_columns()
-                how: dict[str, Any] = {"source": mapping.source.model_dump(mode="json", exclude={"path", "cursor"})}
-                how |= {"timezone": mapping.timezone, "used": None if used is None else sorted(used)}
-                keep_files(run_folder(folder, run), how, new.inputs)
-                shutil.rmtree(copies, ignore_errors=True)
-            planner.refuse_late_events()
-            if options.max_rejected is not None:
-                options.max_rejected.check(planner.rejected, planner.read, planner.reasons())
-            if planner.read == planner.filtered and not files:
-                raise _NothingNewError
-            if planner.digests is not None and not options.again:
-                _compare_with_before(checkpoint, planner.digests)
-            planner.commit(
-                mapping=mapping.name,
-                mapping_digest=mapping.digest,
-                inputs=new.inputs,
-                cursor=None if source.cursor is None else cursor_to_text(source.cursor),
-                seconds=time.monotonic() - began,
-            )
-    except BaseException as error:
-        # A signal that came with the commit finds the plan made; where that is not known, the next run looks again.
-        with contextlib.suppress(StateError):
-            if checkpoint.run(run) is None:
-                shutil.rmtree(run_folder(folder, run), ignore_errors=True)
-        if isinstance(error, _NothingNewError):
-            return None
-        raise
-    return checkpoint.run(run)
-
-
-def _plan_instead(checkpoint: Checkpoint, old: str, new: Callable[[], Row | None]) -> Row | None:
-    # All in one, so that the plan of before is still there where a new one cannot be made.
-    with checkpoint.writing():
-        checkpoint.forget(old)
-        return new()
-
-
-_NAMED = "%Y%m%dT%H%M%S.%f"
-
-
-def _new_name(checkpoint: Checkpoint) -> str:
-    # Names sort by time, so that the newest run is known; two may begin in one second. The newest run tells where the
-    # cursor stands: it must have the last name although the clock was set back.
-    now = datetime.now(UTC)
-    runs = checkpoint.all_runs()
-    if runs:
-        newest = datetime.strptime(runs[-1]["run"].partition("-")[0], _NAMED).replace(tzinfo=UTC)
-        now = max(now, newest + timedelta(milliseconds=1))
-    return f"{now:{_NAMED}}"[:19] + f"-{secrets.token_hex(3)}"
-
-
-def _plan_again(mapping: Mapping, checkpoint: Checkpoint, folder: Path, again: Again, watch: Watch) -> list[str]:
-    """Plan rejected events once more: a run for each earlier run and destination, all or none; their names.
-
-    Raises UsageError where all that is left was for destinations that the mapping no longer has.
-    """
-    left = []
-    for earlier, planned, count in checkpoint.to_retry(again.reasons, again.run, written=_written(again)):
-        gone_since = pruned(run_folder(folder, earlier["run"]))
-        if gone_since is None:
-            left.append((earlier, planned, count))
-        else:
-            watch.say(
-                f"run {earlier['run']}: {plural(count, 'event')} to {planned['destination']} cannot be sent again: the "
-                f"plan was pruned on {gone_since[:10]}"
-            )
-    for earlier, planned, count in [] if again.written else checkpoint.to_retry(again.reasons, again.run, written=True):
-        watch.say(
-            f"run {earlier['run']}: the rows of {plural(count, 'event')} to {planned['destination']} were written to a "
-            "file by `loader rejects --output`, to be loaded from there; --written sends the events all the same"
-        )
-    wanted = [(earlier, planned, now) for earlier, planned, _ in left if (now := _known(mapping, planned)) is not None]
-    gone = [
-        f"{plural(count, 'event')} of run {earlier['run']} to the destination '{planned['destination']}' "
-        f"({planned['provider']}, route {planned['route']}) cannot be sent again: the mapping no longer has it"
-        for earlier, planned, count in left
-        if _known(mapping, planned) is None
-    ]
-    if gone and not wanted:
-        raise UsageError(
-            f"{'; '.join(gone)}. Bring it back, or write the rows to a file with `loader rejects --output`"
-        )
-    for line in gone:
-        watch.say(line)
-    runs: list[str] = []
-    events = left_to_retry(again.reasons, written=_written(again))
-    try:
-        with checkpoint.writing() as transaction:
-            # The newest first: of events with one id its version is the one to send.
-            for earlier, planned, to in sorted(wanted, key=lambda one: str(one[0]["run"]), reverse=True):
-                run = _new_name(checkpoint)
-                old_parts, new_folder = partial(open_part, run_folder(folder, earlier["run"])), run_folder(folder, run)
-                if restage(run, earlier, planned, to, events, old_parts, new_folder, transaction, siblings=runs):
-                    runs.append(run)
-    except BaseException:
-        with contextlib.suppress(StateError):
-            discard_others(folder, {row["run"] for row in checkpoint.all_runs()})
-        raise
-    return runs
-
-
-def _written(again: Again) -> bool | None:
-    return None if again.written else False
-
-
-def _mapped(frames: Generator[Frame, None, None], bound: Bound) -> Iterator[tuple[Frame, Kept, list[Mapped]]]:
-    """Each frame of the source, its rows that `where:` keeps, and what they become for each destination."""
-    with closing(frames):
-        for frame in frames:
-            kept = bound.keep(frame.rows)
-            yield frame, kept, [destination.events(kept.rows) for destination in bound.destinations]
-
-
-def _compare_with_before(checkpoint: Checkpoint, digests: dict[str, str]) -> None:
-    """Where nothing tells new rows of a query from old ones, only the same rows or none can be loaded twice safely."""
-    before = checkpoint.plan_digests()
-    if any(digests == old for _, old in before):
-        raise _NothingNewError
-    if before:
-        raise SourceError(
-            f"the query gives other rows than at run {before[0][0]}, and nothing tells which of them are new. "
-            "Give each event an `id` (a customer has none), or the source a `cursor`, or send all rows with --again"
-        )
-
-
 def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Row, options: Options) -> Result:
     """Send what is pending of a run, and say how it stands."""
     run, began = planned["run"], time.monotonic()
@@ -361,6 +178,7 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
             "the mapping has changed since this run was planned; its events are sent as they were planned"
         )
     checkpoint.doubt_what_was_in_flight(run)
+    checkpoint.begin(run)
     targets = _targets(mapping, checkpoint, run)
     for target in targets:
         pending = checkpoint.pending(run, target.name)
@@ -422,7 +240,7 @@ def _targets(mapping: Mapping, checkpoint: Checkpoint, run: str) -> list[Target]
     """The destinations of a run, with the settings that the mapping gives them now."""
     targets = []
     for planned in checkpoint.destinations_of(run):
-        if not checkpoint.pending(run, planned["destination"]) and not _known(mapping, planned):
+        if not checkpoint.pending(run, planned["destination"]) and not mapping.destination(planned):
             continue
         now = _destination(mapping, planned)
         policy = now.settings.in_doubt or planned["in_doubt"]
@@ -430,21 +248,9 @@ def _targets(mapping: Mapping, checkpoint: Checkpoint, run: str) -> list[Target]
     return targets
 
 
-def _known(mapping: Mapping, planned: Row) -> Destination | None:
-    """The destination of the mapping for which `planned` was planned, or None."""
-    for now in mapping.destinations:
-        if (now.name, now.provider.name, now.route.name) == (
-            planned["destination"],
-            planned["provider"],
-            planned["route"],
-        ):
-            return now
-    return None
-
-
 def _destination(mapping: Mapping, planned: Row) -> Destination:
     """`_known`. Raises UsageError where there is none."""
-    now = _known(mapping, planned)
+    now = mapping.destination(planned)
     if now is None:
         raise UsageError(
             f"run {planned['run']} was planned for the destination '{planned['destination']}' ({planned['provider']}, "
@@ -452,7 +258,3 @@ def _destination(mapping: Mapping, planned: Row) -> Destination:
             "Bring it back, or drop the rest with `loader cancel`"
         )
     return now
-
-
-class _NothingNewError(Exception):
-    """The plan holds nothing that was not delivered before."""

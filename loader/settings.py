@@ -47,7 +47,28 @@ def parse_rate(value: object) -> float:
     return float(value)
 
 
+def parse_range(value: object) -> tuple[int | None, int | None]:
+    """Lowest and highest of a text such as `1000..`, `..5000`, `1000..5000`, or of one number. Raises ValueError."""
+    match = re.fullmatch(r"\s*(\d*)\s*(\.\.)?\s*(\d*)\s*", str(value))
+    if isinstance(value, bool) or match is None or not (match[1] or match[3]):
+        raise ValueError("expected a number of rows such as 1000.., ..5000 or 1000..5000")
+    low, high = (int(digits) if digits else None for digits in (match[1], match[3] if match[2] else match[1]))
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"{low} is more than {high}; write the lower number first")
+    return low, high
+
+
+def parse_share(value: object) -> float:
+    """The part of one that a text such as `50%` is. Raises ValueError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("expected a share such as 50%")
+    return float(match[1]) / 100
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str)]
+RowRange = Annotated[tuple[int | None, int | None], BeforeValidator(parse_range, json_schema_input_type=int | str)]
+Share = Annotated[float, BeforeValidator(parse_share, json_schema_input_type=str)]
 Rate = Annotated[float, BeforeValidator(parse_rate, json_schema_input_type=float | str)]
 
 
@@ -96,15 +117,30 @@ class Cursor(Settings):
     )
 
 
+class Expect(Settings):
+    """`expect:`. How many rows a run should find, those that are filtered left out."""
+
+    rows: RowRange | None = Field(None, description="How many rows: 1000.., ..5000 or 1000..5000.")
+    change: Share | None = Field(
+        None, description="How far from the median of the last 7 runs (from the fourth run on), such as 50%."
+    )
+    unmet: Literal["stop", "say"] = Field("stop", description="Where it is not so: send nothing (exit 2), or say so.")
+
+
 class _Source(Settings):
     cursor: Cursor | None = Field(None, description="Load only what is new since the last plan.")
+    expect: Expect | None = Field(None, description="How many rows a run should find.")
+
+
+class _Files(_Source):
+    settle: Duration = Field(0.0, description="Leave files to a later run that were written less than this ago.")
 
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-class CsvSettings(_Source):
+class CsvSettings(_Files):
     """`source: {type: csv}`."""
 
     type: Literal["csv"]
@@ -128,7 +164,7 @@ class CsvSettings(_Source):
         return self
 
 
-class ParquetSettings(_Source):
+class ParquetSettings(_Files):
     """`source: {type: parquet}`."""
 
     type: Literal["parquet"]
@@ -137,7 +173,7 @@ class ParquetSettings(_Source):
     )
 
 
-class JsonlSettings(_Source):
+class JsonlSettings(_Files):
     """`source: {type: jsonl}`."""
 
     type: Literal["jsonl"]

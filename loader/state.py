@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -88,6 +89,19 @@ def holder(folder: Path) -> str | None:
         # A process that was killed leaves its note behind.
         return None
     return _who(note)
+
+
+_NAMED = "%Y%m%dT%H%M%S.%f"
+
+
+def new_run(newest: str | None) -> str:
+    """The name of a run. Names sort by time: it comes after `newest` although the clock was set back, and two may begin
+    in one second."""
+    now = datetime.now(UTC)
+    if newest is not None:
+        before = datetime.strptime(newest.partition("-")[0], _NAMED).replace(tzinfo=UTC)
+        now = max(now, before + timedelta(milliseconds=1))
+    return f"{now:{_NAMED}}"[:19] + f"-{secrets.token_hex(3)}"
 
 
 def run_folder(folder: Path, run: str) -> Path:

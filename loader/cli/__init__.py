@@ -27,6 +27,7 @@ COMMANDS = {
     "plan": "Stage what is new and show it; send nothing.",
     "run": "Finish what is unfinished, then load what is new.",
     "status": "Show runs, files and cursors.",
+    "cursor": "Show from where the next run goes on, or change it.",
     "tokens": "List the tokens that providers gave for chunks.",
     "rejects": "Show rejections by reason, or write the rejected rows to a file.",
     "retry": "Send refused events again, as they were planned.",

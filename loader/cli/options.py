@@ -40,6 +40,9 @@ again_option = click.option("--again", is_flag=True, help="Take all rows, those 
 max_rejected_option = click.option(
     "--max-rejected", metavar="N|P%", help="Stop when more rows and events are rejected (exit 4)."
 )
+expect_option = click.option(
+    "--no-expect", is_flag=True, help="Go on where the source gives more or fewer rows than it should."
+)
 run_option = click.option("--run", metavar="RUN", help="One run, by its name in `loader status`.")
 sandbox_option = click.option("--sandbox", is_flag=True, help="Use the stand-in's credentials; keep no state.")
 

@@ -16,6 +16,7 @@ from loader.cli.options import (
     SIGNALS,
     again_option,
     exits,
+    expect_option,
     json_option,
     mapping_argument,
     max_rejected_option,
@@ -50,10 +51,18 @@ EXITS = exits(
 @sandbox_option
 @again_option
 @max_rejected_option
+@expect_option
 @state_option
 @json_option
 def command(
-    *, mapping: Path, sandbox: bool, again: bool, max_rejected: str | None, state: Path | None, as_json: bool
+    *,
+    mapping: Path,
+    sandbox: bool,
+    again: bool,
+    max_rejected: str | None,
+    no_expect: bool,
+    state: Path | None,
+    as_json: bool,
 ) -> None:
     """Stage what is new and show it; send nothing.
 
@@ -67,7 +76,9 @@ def command(
         if sandbox and state is None:
             chosen = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loader-sandbox-")))
         with watch(mapping.stem) as progress, nothing_kept(lambda: False):
-            options = pipeline.Options(progress, chosen, again=again, max_rejected=limit, stand_ins=stand_ins)
+            options = pipeline.Options(
+                progress, chosen, again=again, max_rejected=limit, expect=not no_expect, stand_ins=stand_ins
+            )
             result = pipeline.plan(mapping, options)
         if result.run.run is None:
             if as_json:

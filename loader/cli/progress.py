@@ -1,6 +1,6 @@
 """Progress on stderr: bars on a terminal, elsewhere a line every few seconds, a log with `LOADER_LOG`, or nothing.
 
-This file alone imports tqdm. All classes are a `loader.pipeline.Watch`.
+This file alone imports tqdm. All classes are a `loader.planning.Watch`.
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ class Silent:
         """Take everything away that is not for keeping."""
 
     def planning(self, rows: int, rejected: int) -> None:
-        """See `pipeline.Watch`."""
+        """See `planning.Watch`."""
         self.rows, self.rows_rejected = rows, rejected
 
     def delivering(self, destination: str, events: int, run: str) -> None:
-        """See `pipeline.Watch`."""
+        """See `planning.Watch`."""
         self.deliveries[destination] = Delivery(events)
 
     def advance(self, destination: str, *, sent: int = 0, rejected: int = 0, in_doubt: int = 0) -> None:
@@ -104,7 +104,7 @@ class Silent:
         now.retries, now.waits_until, now.because = now.retries + 1, time.monotonic() + seconds, message
 
     def say(self, line: str) -> None:
-        """See `pipeline.Watch`."""
+        """See `planning.Watch`."""
 
 
 class Lines(Silent):

@@ -61,11 +61,11 @@ def _gathered(checkpoint: Checkpoint, folder: Path, run: str, mapping: Path, sta
     totals = totals_now(checkpoint, run)
     rejected = rejections_of(checkpoint, folder, run)
     groups = grouped(totals.reasons, examples_of(checkpoint, folder, run, rejected), checkpoint.retried_of(run))
-    works = holder(folder)
+    works, moved = holder(folder), checkpoint.cursor(run)
     doubts, refused = totals.in_doubt > 0, totals.rejected > 0
     return Page(
         totals,
-        dict(record),
+        {**record, "cursor": None if moved is None else moved["value"]},
         groups,
         {(group.destination, group.reason): _rows(rejected, group.destination, group.reason) for group in groups},
         [dict(chunk) for chunk in checkpoint.chunks_of(run)],

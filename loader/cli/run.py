@@ -19,6 +19,7 @@ from loader.cli.options import (
     again_option,
     existing_file,
     exits,
+    expect_option,
     json_option,
     mapping_argument,
     max_rejected_option,
@@ -52,6 +53,7 @@ EXITS = exits(
 @again_option
 @click.option("--stop-after", type=click.IntRange(min=1), metavar="N", help="Send the first N events, then pause.")
 @max_rejected_option
+@expect_option
 @state_option
 @click.option(
     "--metrics", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", envvar="LOADER_METRICS",
@@ -67,6 +69,7 @@ def command(
     again: bool,
     stop_after: int | None,
     max_rejected: str | None,
+    no_expect: bool,
     state: Path | None,
     metrics: Path | None,
     as_json: bool,
@@ -94,6 +97,7 @@ def command(
             again=again,
             stop_after=stop_after,
             max_rejected=limit,
+            expect=not no_expect,
             stand_ins=None if server is None else server.settings(),
         )
         # Made ready while the plan is made, which leaves Python free. No daemon: a process that ends while OpenSSL

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from loader.mapping.document import Document, Node
 from loader.mapping.expressions import parse
@@ -90,9 +91,25 @@ class Mapping:
     document: Document = field(repr=False)
 
     @property
+    def has_ids(self) -> bool:
+        """Whether every event has an `id`, so that none is delivered twice whatever is read."""
+        return all(d.event.has("id") for d in self.destinations)
+
+    @property
     def tells_new_rows(self) -> bool:
         """Whether new rows can be told from old ones when the source is read again: by a cursor, or by `event.id`."""
-        return self.source.cursor is not None or all(d.event.has("id") for d in self.destinations)
+        return self.source.cursor is not None or self.has_ids
+
+    def destination(self, planned: AbstractMapping[Any, Any]) -> Destination | None:
+        """The destination for which `planned` (a row of the checkpoint's `destinations`) was planned, or None."""
+        for now in self.destinations:
+            if (now.name, now.provider.name, now.route.name) == (
+                planned["destination"],
+                planned["provider"],
+                planned["route"],
+            ):
+                return now
+        return None
 
     def used_columns(self) -> set[str] | None:
         """The columns that the mapping and the cursor use; None for all."""

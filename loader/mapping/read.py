@@ -277,7 +277,7 @@ class _Reader:
                 document.problem(
                     document.find(("source", "cursor")), "'initial' is missing; the first run needs a value for :cursor"
                 )
-        if cursor is not None and cursor.lag and any(not d.event.has("id") for d in destinations):
+        if cursor is not None and cursor.lag is not None and any(not d.event.has("id") for d in destinations):
             at = document.find(("source", "cursor", "lag"))
             hint = "; a customer has no `id`" if any(d.event.kind == "customer" for d in destinations) else ""
             document.problem(at, f"`lag` reads rows again; without `event.id` they would be sent twice{hint}")

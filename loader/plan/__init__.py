@@ -4,7 +4,9 @@ from loader.plan.audit import audit
 from loader.plan.background import beside, read_ahead
 from loader.plan.budget import MaxRejected
 from loader.plan.chunking import Room, chunk_ends
+from loader.plan.cursors import ahead, later, standing
 from loader.plan.encoding import LateEvents, encode
+from loader.plan.expectations import hold_to
 from loader.plan.parts import (
     PART_SCHEMA,
     RejectionWriter,
@@ -27,16 +29,19 @@ __all__ = [
     "RowWriter",
     "Staged",
     "Stager",
+    "ahead",
     "audit",
     "beside",
     "by_user",
     "chunk_ends",
     "encode",
     "forget_rows",
+    "hold_to",
     "how_to_read",
     "keep_files",
     "keeps_users_together",
     "kept_file",
+    "later",
     "open_part",
     "prunable",
     "prune",
@@ -46,4 +51,5 @@ __all__ = [
     "read_rows",
     "record_of",
     "restage",
+    "standing",
 ]

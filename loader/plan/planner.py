@@ -243,10 +243,8 @@ class Planner:
         pairs = zip(self._destinations, self._stagers, strict=True)
         return {destination.name: stager.staged.digest for destination, stager in pairs}
 
-    def commit(
-        self, *, mapping: str, mapping_digest: str, inputs: Sequence[File], cursor: str | None, seconds: float
-    ) -> None:
-        """Write the plan into the open transaction; it counts when that is committed.
+    def commit(self, *, mapping: str, mapping_digest: str, inputs: Sequence[File], seconds: float) -> bool:
+        """Write the plan into the open transaction; it counts when that is committed. Whether the cursor may move.
 
         A plan without a single event loads no file and moves no cursor: whoever mends the mapping finds all rows again.
         """
@@ -263,7 +261,6 @@ class Planner:
                 rows_filtered=self.filtered,
                 rows_rejected=self._rows_rejected.total(),
                 events=self.events,
-                cursor=None if barren else cursor,
                 plan_digest=None if barren or self.digests is None else json.dumps(self.digests),
                 seconds=seconds,
                 again=self._again,
@@ -293,6 +290,7 @@ class Planner:
         if counts:
             named = [dict(zip(("destination", "reason", "count"), count, strict=True)) for count in counts]
             execute(sa.insert(record.planned), [{"run": self.run, **count} for count in named])
+        return not barren
 
     def _destination_row(self, at: int) -> dict[str, Any]:
         destination, staged = self._destinations[at], self._stagers[at].staged

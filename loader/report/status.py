@@ -3,31 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from loader.report.cursor import Position
 from loader.report.summary import STATUS, doubts
 from loader.report.totals import RunTotals
-from loader.report.words import plural, table
+from loader.report.words import one_line, plural, table
+
+# Runs that are shown, but for those with something left to do.
+_NEWEST = 10
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command that sends ended. `at`: ISO 8601. `exit`: None for one that never did, or is under way."""
+
+    at: str
+    exit: int | None
+    message: str | None
+
+    @property
+    def words(self) -> str:
+        """The exit code and why."""
+        if self.exit is None:
+            return "it ended without a word: it was killed, or its machine went down"
+        return f"exit {self.exit}" + (f": {one_line(self.message, 1000)}" if self.message else "")
 
 
 @dataclass(frozen=True)
 class History:
-    """What the state of one mapping holds. `cursor`: the value as text. `files`: run → paths and their rows.
-    `holder`: who holds the state now. `pruned`: run → when its plan and rows were removed."""
+    """What the state of one mapping holds. `files`: run → paths and their rows. `holder`: who holds the state now.
+    `last`: how the last command that sends ended. `stopped`: run → how its delivery ended, where it has something left.
+    `all_runs`: whether all are shown. `pruned`: run → when its plan and rows were removed."""
 
     mapping: str
     runs: tuple[RunTotals, ...]
-    cursor: str | None = None
+    cursor: Position | None = None
     files: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     holder: str | None = None
     folder: str | None = None
+    last: Ending | None = None
+    stopped: Mapping[str, Ending] = field(default_factory=dict)
+    all_runs: bool = False
     pruned: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        runs = [run.as_json() | self._pruned(run) for run in self.runs]
-        return {"mapping": self.mapping, "cursor": self.cursor, "runs": runs}
+        return {
+            "mapping": self.mapping,
+            "cursor": None if self.cursor is None else self.cursor.value,
+            "last": None if self.last is None else asdict(self.last),
+            "runs": [run.as_json() | self._pruned(run) for run in self.runs],
+        }
 
     def _pruned(self, run: RunTotals) -> dict[str, str]:
         since = self.pruned.get(run.run or "")
@@ -40,10 +68,18 @@ def status(history: History) -> str:
     if history.holder is not None:
         lines.append(f"held by {history.holder}")
     if history.cursor is not None:
-        lines.append(f"cursor: {history.cursor}")
+        by = "set by hand" if history.cursor.run is None else f"by run {history.cursor.run}"
+        lines.append(f"cursor of {history.cursor.column}: {history.cursor.words}, {by}")
+    if history.last is not None and history.holder is None:
+        lines.append(f"last run: {history.last.at}, {history.last.words}")
     if not history.runs:
         lines.append("no runs")
-    for run in history.runs:
+    shown = [
+        run for run in history.runs if history.all_runs or run.pending or run.in_doubt or run in history.runs[-_NEWEST:]
+    ]
+    if len(shown) < len(history.runs):
+        lines += ["", f"{plural(len(history.runs) - len(shown), 'earlier run')}, which --all shows"]
+    for run in shown:
         word = "under way" if history.holder and run.pending else STATUS.get(run.status, run.status)
         again = "" if run.of is None else f", events of run {run.of} again"
         lines += ["", f"{run.run}  {run.created}  {word}{again}"]
@@ -54,6 +90,9 @@ def status(history: History) -> str:
             rows.append((d.name, _counts(**counts, **{"in doubt": e.in_doubt, "pending": e.pending})))
         lines += [f"  {line}" for line in table(rows, "<<")]
         lines += [f"  {line}" for line in doubts(run).splitlines()] if run.doubts else []
+        stopped = history.stopped.get(run.run or "")
+        if history.holder is None and stopped is not None:
+            lines.append(f"  {stopped.at}: {stopped.words}")
         lines += [f"  file {path}, {plural(count, 'row')}" for path, count in history.files.get(run.run or "", ())]
         since = history.pruned.get(run.run or "")
         if since is not None:

@@ -14,12 +14,21 @@ from tempfile import TemporaryDirectory
 from loader.settings import CsvSettings, CursorValue, JsonlSettings, ParquetSettings, SourceSettings, SqlSettings
 from loader.sources import files
 from loader.sources.again import reading_again
-from loader.sources.base import Frame, Input, Source
+from loader.sources.base import Frame, Input, Source, begun
 from loader.sources.csv import CsvSource
 from loader.sources.jsonl import JsonlSource
 from loader.sources.parquet import ParquetSource
 
-__all__ = ["Frame", "Input", "Source", "find_files", "found_files", "open_source", "reading_again"]
+__all__ = [
+    "Frame",
+    "Input",
+    "Source",
+    "begun",
+    "find_files",
+    "found_files",
+    "open_source",
+    "reading_again",
+]
 
 
 def find_files(settings: SourceSettings, copies: Path) -> list[Input]:
@@ -43,12 +52,14 @@ def open_source(
     timezone: str | None,
     cursor: CursorValue | None,
     used: Collection[str] | None = None,
+    ids: bool = True,
 ) -> Source:
     """The source that `settings` describe, opened: its columns are known, no row is read for good.
 
     `inputs`: its files, as they were found. `timezone` (IANA name): the zone of times that carry none. `cursor`: the
     value that the last plan stored, None for the first. `used`: the columns that the mapping needs; types are applied
-    and proven for these only (None: for all). Raises SourceError where the source cannot be read as the settings say.
+    and proven for these only (None: for all). `ids`: whether each event has an id, so that a query may give rows again.
+    Raises SourceError where the source cannot be read as the settings say.
     """
     if isinstance(settings, CsvSettings):
         return CsvSource(settings, inputs, timezone=timezone, cursor=cursor, used=used)
@@ -59,4 +70,4 @@ def open_source(
     # Files are read without SQLAlchemy, which takes its time to import.
     from loader.sources.sql import SqlSource  # noqa: PLC0415
 
-    return SqlSource(settings, timezone=timezone, cursor=cursor)
+    return SqlSource(settings, timezone=timezone, cursor=cursor, ids=ids)

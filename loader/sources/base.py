@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -126,11 +127,25 @@ class Source(Protocol):
     def cursor(self) -> CursorValue | None:
         """When `frames` is exhausted: the highest value of the cursor's column, never below the one given."""
 
-    def frames(self, inputs: Sequence[Input] | None = None) -> Iterator[Frame]:
+    def frames(self, inputs: Sequence[Input] | None = None) -> Generator[Frame, None, None]:
         """All rows, or those of `inputs`. Raises SourceError; what was yielded before then must not be kept."""
 
     def close(self) -> None:
         """Let go of connections; `frames` does it itself when it ends."""
+
+
+def begun(frames: Generator[Frame, None, None]) -> Generator[Frame, None, None] | None:
+    """`frames` without those that are empty at their beginning; None where no row is in any."""
+    for first in frames:
+        if len(first.rows) or len(first.rejected) or first.filtered:
+            return _from(first, frames)
+    return None
+
+
+def _from(first: Frame, frames: Generator[Frame, None, None]) -> Generator[Frame, None, None]:
+    with closing(frames):
+        yield first
+        yield from frames
 
 
 def unreadable(path: str, error: OSError) -> SourceError:

@@ -13,7 +13,7 @@ import codecs
 import difflib
 import encodings.aliases
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -80,7 +80,7 @@ class CsvSource:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def frames(self, inputs: Sequence[Input] | None = None) -> Iterator[Frame]:
+    def frames(self, inputs: Sequence[Input] | None = None) -> Generator[Frame, None, None]:
         """See `Source`."""
         row = 1
         for file in self.inputs if inputs is None else inputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from math import ceil
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,8 @@ import polars as pl
 
 from loader import convert
 from loader.errors import LoaderError, SourceError
-from loader.rejection import reject
+from loader.jsontype import DIGITS
+from loader.rejection import ROW, reject
 from loader.settings import Cursor, CursorValue
 from loader.sources.base import nearest
 
@@ -20,8 +21,7 @@ from loader.sources.base import nearest
 class Watch:
     """The cursor of one read: what lies above `floor` is taken, and `highest` is the highest value seen.
 
-    `dtype` is the type of the cursor's column. Raises SourceError where the column is not there, cannot be ordered, or
-    where the values of the mapping or of the last plan do not fit its type.
+    With a `lag` the floor itself is taken, too: rows whose values are equal may arrive one after the other.
     """
 
     def __init__(
@@ -32,15 +32,28 @@ class Watch:
         timezone: str | None,
         *,
         filters: bool,
+        query: bool = False,
     ) -> None:
+        """`columns`: those of the source. `stored`: where the last plan left the cursor. `filters`: whether rows below
+        the floor are left out here. `query`: whether a database has compared them before.
+
+        Raises SourceError where the column is not there, cannot be ordered, or where the values of the mapping or of
+        the last plan do not fit its type.
+        """
         self.column = settings.column
         if self.column not in columns:
             raise SourceError(f"the cursor's column '{self.column}' is not there; {nearest(self.column, columns)}")
         dtype = columns[self.column]
+        if dtype == DIGITS:
+            raise SourceError(
+                f"the cursor's column '{self.column}' holds numbers of any size, which have no order here; "
+                f"CAST it in the query, such as CAST({self.column} AS DECIMAL(38, 6))"
+            )
         self._dtype = pl.Datetime("us", dtype.time_zone) if isinstance(dtype, pl.Datetime) else dtype
         if not (self._dtype == pl.String or self._dtype.is_numeric() or self._dtype in (pl.Date, pl.Datetime)):
             raise SourceError(f"the cursor's column '{self.column}' is of type {dtype}, which has no order")
-        self._filters = filters
+        self._filters, self._query = filters, query
+        self._reaches = settings.lag is not None and stored is not None
         self.highest = None if stored is None else fit(stored, self._dtype, timezone, self.column)
         self.floor = start(settings, self._dtype, stored, timezone)
 
@@ -57,9 +70,26 @@ class Watch:
             )
         if not self._filters or self.floor is None:
             return rows, 0, failed
-        taken = (values > pl.Series([self.floor], dtype=self._dtype)).fill_null(value=True)
+        floor = pl.Series([self._fitting(self.floor)], dtype=self._dtype)
+        if self._query and self._dtype == pl.String and (values < floor).any():
+            self._refuse_order(rows, values < floor)
+        taken = (values >= floor if self._reaches else values > floor).fill_null(value=True)
         kept = rows.filter(taken)
         return kept, rows.height - kept.height, failed
+
+    def _fitting(self, floor: CursorValue) -> CursorValue:
+        """`floor` without digits that the column has no room for; no other value lies above it, or not below."""
+        if not isinstance(self._dtype, pl.Decimal) or not isinstance(floor, Decimal):
+            return floor
+        return floor.quantize(Decimal(1).scaleb(-self._dtype.scale), ROUND_CEILING if self._reaches else ROUND_FLOOR)
+
+    def _refuse_order(self, rows: pl.DataFrame, below: pl.Series) -> None:
+        first = rows.filter(below).row(0, named=True)
+        raise SourceError(
+            f"row {first[ROW]}: to the database '{first[self.column]}' comes after the cursor '{self.floor}', but text "
+            "is compared by its bytes here. Compare it so in the query, too (PostgreSQL: "
+            f'{self.column} COLLATE "C" > :cursor), or take a column of numbers or times'
+        )
 
 
 def start(settings: Cursor, dtype: pl.DataType, stored: CursorValue | None, timezone: str | None) -> CursorValue | None:
@@ -72,7 +102,7 @@ def start(settings: Cursor, dtype: pl.DataType, stored: CursorValue | None, time
 
 def fit(value: CursorValue, dtype: pl.DataType, timezone: str | None, column: str) -> CursorValue:
     """`value` as the Python object that a column of `dtype` holds. Raises SourceError where it cannot be one."""
-    wrong = SourceError(f"the cursor's value '{value}' does not fit the column '{column}', which is of type {dtype}")
+    wrong = SourceError(f"the cursor's value '{value}' does not fit the column '{column}'; expected {_expected(dtype)}")
     if dtype == pl.String:
         return str(value)
     if isinstance(dtype, pl.Datetime):
@@ -93,6 +123,17 @@ def fit(value: CursorValue, dtype: pl.DataType, timezone: str | None, column: st
         return float(number) if dtype.is_float() else number
     except (InvalidOperation, ValueError, OverflowError):
         raise wrong from None
+
+
+def _expected(dtype: pl.DataType) -> str:
+    if isinstance(dtype, pl.Datetime):
+        return "a time without a zone, such as 2026-03-01T02:00:00" if dtype.time_zone is None else _MOMENT
+    if dtype == pl.Date:
+        return "a date, such as 2026-03-01"
+    return "an integer" if dtype.is_integer() else "a number"
+
+
+_MOMENT = "a time with its zone, such as 2026-03-01T02:00:00Z"
 
 
 def _time(value: CursorValue, dtype: pl.Datetime, timezone: str | None, wrong: SourceError) -> datetime:
@@ -138,7 +179,9 @@ def _less(value: CursorValue, lag: float, column: str) -> CursorValue:
         return value - Decimal(str(lag))
     if isinstance(value, float):
         return value - lag
-    raise SourceError(f"`lag` needs a cursor of times or numbers; the column '{column}' holds text")
+    if not lag:
+        return value
+    raise SourceError(f"`lag` needs a cursor of times or numbers; the column '{column}' holds text, which can have 0")
 
 
 def _python(value: object) -> CursorValue | None:

@@ -7,7 +7,7 @@ the last one counts. A column that holds, say, numbers and text is an error with
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from typing import Any
 
 import polars as pl
@@ -67,7 +67,7 @@ class JsonlSource:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def frames(self, inputs: Sequence[Input] | None = None) -> Iterator[Frame]:
+    def frames(self, inputs: Sequence[Input] | None = None) -> Generator[Frame, None, None]:
         """See `Source`."""
         row = 1
         exact = any(map(holds_json, self._raw.values())) or any(map(self._needs_text, self._types))

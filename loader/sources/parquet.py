@@ -7,7 +7,7 @@ where its column is used, else it is null.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -67,7 +67,7 @@ class ParquetSource:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def frames(self, inputs: Sequence[Input] | None = None) -> Iterator[Frame]:
+    def frames(self, inputs: Sequence[Input] | None = None) -> Generator[Frame, None, None]:
         """See `Source`."""
         row = 1
         for file in self.inputs if inputs is None else inputs:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -33,11 +33,15 @@ _MISFITS = (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError)
 class SqlSource:
     """A `Source` of one SQL query; see `open_source`. The query runs from here on; `frames` reads its rows."""
 
-    def __init__(self, settings: SqlSettings, *, timezone: str | None, cursor: CursorValue | None) -> None:
+    def __init__(
+        self, settings: SqlSettings, *, timezone: str | None, cursor: CursorValue | None, ids: bool = True
+    ) -> None:
         self.inputs: list[Input] = []
         self._settings = settings
         self._timezone = timezone
         self._stored = cursor
+        # Without ids a row that comes back would be sent again; the first run takes what the query gives.
+        self._filters = cursor is not None and not ids
         self._connection: sa.Connection | None = None
         self._result: sa.CursorResult[Any] | None = None
         self._engine, self._database, self._where, self._secrets = self._make_engine()
@@ -69,7 +73,7 @@ class SqlSource:
         self._result = None
         self._engine.dispose()
 
-    def frames(self, inputs: Sequence[Input] | None = None) -> Iterator[Frame]:
+    def frames(self, inputs: Sequence[Input] | None = None) -> Generator[Frame, None, None]:
         """See `Source`. Read a second time, the query runs a second time."""
         if self._result is None:
             self._open()
@@ -219,7 +223,7 @@ class SqlSource:
         self._finish = Finish(self.columns, {}, self._timezone, self._watch)
 
     def _watching(self, settings: Cursor, columns: dict[str, pl.DataType]) -> Watch:
-        return Watch(settings, columns, self._stored, self._timezone, filters=False)
+        return Watch(settings, columns, self._stored, self._timezone, filters=self._filters, query=True)
 
     def _execute(self, connection: sa.Connection) -> sa.CursorResult[Any]:
         streaming = connection.execution_options(stream_results=True, max_row_buffer=base.FRAME_ROWS)

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.errors import Exit, Interrupted, LoaderError, Refused, TooManyRejections
+from loader.report.cursor import Position
 from loader.report.plan import Load, planned
 from loader.report.preview import pretty
 from loader.report.rejects import Example, grouped, rejects
-from loader.report.status import History, status
+from loader.report.status import Ending, History, status
 from loader.report.summary import next_step, summary
 from loader.report.totals import DestinationTotals, Events, Rows, RunTotals, check
 from loader.report.words import command, duration, one_line, plural, size
@@ -165,7 +166,7 @@ def test_rejects() -> None:
 STATUS = """\
 orders
 held by process 7 on here (since now)
-cursor: integer 17
+cursor of number: 17 (integer), by run 20261120T120000-abcdef
 
 20261120T120000-abcdef  2026-11-20T12:00:00+00:00  under way
   rows        1,250 read, 30 filtered, 20 rejected, 1,200 events
@@ -177,8 +178,29 @@ cursor: integer 17
 def test_status() -> None:
     run = run_totals("paused", sent=1000, pending=200)
     files = {"20261120T120000-abcdef": [("orders.csv", 1250)]}
-    assert status(History("orders", (run,), "integer 17", files, "process 7 on here (since now)")) == STATUS
+    cursor = Position("number", "integer 17", run.run, None, None, None)
+    assert status(History("orders", (run,), cursor, files, "process 7 on here (since now)")) == STATUS
     assert "+00:00  paused\n" in status(History("orders", (run,)))
+
+
+def test_status_says_what_went_wrong() -> None:
+    run = run_totals("stopped", sent=1000, pending=200)
+    failed = Ending("2026-11-20T12:03:00+00:00", 5, "batch: no answer\nfor 15 min")
+    text = status(History("orders", (run,), last=failed, stopped={str(run.run): failed}))
+    assert "\nlast run: 2026-11-20T12:03:00+00:00, exit 5: batch: no answer for 15 min\n" in text
+    assert text.endswith("  2026-11-20T12:03:00+00:00: exit 5: batch: no answer for 15 min")
+    killed = Ending("2026-11-20T12:03:00+00:00", None, None)
+    assert "it ended without a word: it was killed, or" in status(History("orders", (), last=killed))
+
+
+def test_status_shows_the_newest_runs_and_those_with_something_left() -> None:
+    runs = tuple(replace(run_totals(), run=f"R{number:02}") for number in range(30))
+    left = replace(run_totals("paused", sent=1000, pending=200), run="R03")
+    history = History("orders", (*runs[:3], left, *runs[4:]))
+    shown = [line.split()[0] for line in status(history).splitlines() if line.startswith("R")]
+    assert shown == ["R03", *(f"R{number:02}" for number in range(20, 30))]
+    assert "\n19 earlier runs, which --all shows\n" in status(history)
+    assert status(replace(history, all_runs=True)).count("  rows ") == 30
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from loader import pipeline
+from loader import planning
 from loader.checkpoint import Checkpoint
 from loader.cli.progress import watch
 from loader.mapping import read
@@ -271,7 +271,7 @@ def test_a_retry_of_which_nothing_was_sent_can_be_dropped(project: QuickProject,
     folder = state_folder(mapping.path, None)
     checkpoint = Checkpoint.open(folder, "load")
     with watch("load", quiet=True) as quiet:
-        pipeline._plan_again(mapping, checkpoint, folder, pipeline.Again(("refused",)), quiet)
+        planning.plan_again(mapping, checkpoint, folder, planning.Again(("refused",)), quiet)
     planned = checkpoint.all_runs()[-1]["run"]
     assert checkpoint.to_retry(("refused",), None, written=None) == []
     checkpoint.close()

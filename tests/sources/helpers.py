@@ -63,10 +63,11 @@ def opened(
     timezone: str | None = None,
     cursor: CursorValue | None = None,
     used: Collection[str] | None = None,
+    ids: bool = True,
 ) -> Source:
     validated = _SETTINGS.validate_python(settings)
     inputs = find_files(validated, Path("no remote files"))
-    return open_source(validated, inputs, timezone=timezone, cursor=cursor, used=used)
+    return open_source(validated, inputs, timezone=timezone, cursor=cursor, used=used, ids=ids)
 
 
 def read(settings: dict[str, Any], **options: Any) -> Everything:
