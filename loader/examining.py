@@ -17,7 +17,7 @@ from typing import Literal
 from loader.checkpoint import VERSION, Checkpoint
 from loader.errors import Exit, LoaderError, MappingError
 from loader.mapping import Mapping, bind, read
-from loader.plan import audit, open_part
+from loader.plan import audit, open_part, standing
 from loader.providers.base import DestinationSettings
 from loader.report.totals import totals
 from loader.report.words import command, one_line, plural, size
