@@ -146,9 +146,10 @@ def test_thirty_nights_of_files(project: Project, stand_in: RunningSandbox) -> N
                 written(path, rows)
                 nights.run(faults=OUTAGE)
             case 8:
-                # Yesterday's file has changed: two rows more.
-                yesterday = folder / f"{day - timedelta(days=1)}.csv"
-                written(yesterday, rows_of(night - 1, day - timedelta(days=1), ROWS + 1))
+                # Yesterday's file has changed: a row more.
+                before = day - timedelta(days=1)
+                yesterday = folder / f"{before}.csv"
+                written(yesterday, [*rows_of(night - 1, before), (night * 1000 - 1, "00001", f"{before} 12:00:00")])
                 written(path, rows)
                 nights.run()
                 assert f"{yesterday} was loaded by run " in nights.said[-1]
