@@ -58,17 +58,27 @@ def parse_range(value: object) -> tuple[int | None, int | None]:
     return low, high
 
 
-def parse_share(value: object) -> float:
-    """The part of one that a text such as `50%` is. Raises ValueError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("expected a share such as 50%")
-    return float(match[1]) / 100
+def parse_change(value: object) -> tuple[float | None, float | None]:
+    """Lowest and highest change, as parts of one, of a text such as `-50%..`, `-50%..+200%`, or `50%` for both sides.
+
+    Raises ValueError.
+    """
+    share = r"([+-]?\d+(?:\.\d+)?)\s*%"
+    text = value if isinstance(value, str) else ""
+    if (both := re.fullmatch(rf"\s*{share}\s*", text)) and (size := float(both[1]) / 100) > 0:
+        return -size, size
+    match = re.fullmatch(rf"\s*(?:{share})?\s*\.\.\s*(?:{share})?\s*", text)
+    if match is None or not (match[1] or match[2]):
+        raise ValueError("expected a change such as 50%, -50%.. or -50%..+200%")
+    low, high = (float(number) / 100 if number else None for number in match.groups())
+    if low is not None and high is not None and low > high:
+        raise ValueError("the lower change stands first, such as -50%..+200%")
+    return low, high
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str)]
 RowRange = Annotated[tuple[int | None, int | None], BeforeValidator(parse_range, json_schema_input_type=int | str)]
-Share = Annotated[float, BeforeValidator(parse_share, json_schema_input_type=str)]
+Change = Annotated[tuple[float | None, float | None], BeforeValidator(parse_change, json_schema_input_type=str)]
 Rate = Annotated[float, BeforeValidator(parse_rate, json_schema_input_type=float | str)]
 
 
@@ -121,8 +131,9 @@ class Expect(Settings):
     """`expect:`. How many rows a run should find, those that are filtered left out."""
 
     rows: RowRange | None = Field(None, description="How many rows: 1000.., ..5000 or 1000..5000.")
-    change: Share | None = Field(
-        None, description="How far from the median of the last 7 runs (from the fourth run on), such as 50%."
+    change: Change | None = Field(
+        None,
+        description="How far from the median of the last 7 runs, from the fourth run on: 50%, -50%.. or -50%..+200%.",
     )
     unmet: Literal["stop", "say"] = Field("stop", description="Where it is not so: send nothing (exit 2), or say so.")
 

@@ -38,11 +38,10 @@ def unmet(expect: Expect, rows: int, before: Sequence[int]) -> str | None:
         wanted.append(_range(low, high))
     if expect.change is not None and len(before) >= ENOUGH:
         usual = median(before[:RUNS])
-        least, most = usual * (1 - expect.change), usual * (1 + expect.change)
+        least, most = (None if share is None else usual * (1 + share) for share in expect.change)
         if not _within(rows, least, most):
-            share = f"{expect.change * 100:g} %"
-            runs = f"the last {min(len(before), RUNS)} runs"
-            wanted.append(f"at most {share} fewer or more than {usual:,g}, the median of {runs}")
+            bounds = _range(*(None if bound is None else round(bound) for bound in (least, most)))
+            wanted.append(f"{bounds}, going by {usual:,g}, the median of the last {min(len(before), RUNS)} runs")
     if not wanted:
         return None
     noun = "row" if rows == 1 else "rows"

@@ -173,7 +173,7 @@ def test_far_fewer_or_more_rows_than_usual(project: QuickProject, stand_in: Runn
     assert loads(project, [100, 10, 8], 1) == [0, 0, 0], "three runs make what is usual: here 10"
     night(project, 4, 4)
     ended = project.run()
-    assert (ended.code, "expected at most 50 % fewer or more than 10, the median of the last 3 runs" in ended.err) == (
+    assert (ended.code, "expected 5 to 15, going by 10, the median of the last 3 runs" in ended.err) == (
         2,
         True,
     )

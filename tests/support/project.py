@@ -99,9 +99,11 @@ class Project:
         """`loader run` of the mapping, as JSON."""
         return self.loader("run", str(self.mapping_path), "--json", *arguments, env=env)
 
-    def killed_run(self, when: Callable[[], bool], how: signal.Signals = signal.SIGKILL) -> int:
+    def killed_run(
+        self, when: Callable[[], bool], how: signal.Signals = signal.SIGKILL, env: dict[str, str] | None = None
+    ) -> int:
         """`loader run`, sent a signal as soon as `when` says so, or left to end. Its exit code."""
-        with self.start("run", str(self.mapping_path), "--json") as process:
+        with self.start("run", str(self.mapping_path), "--json", env=env) as process:
             deadline = time.monotonic() + 60
             while process.poll() is None and not when():
                 assert time.monotonic() < deadline
