@@ -292,6 +292,10 @@ class Checkpoint:
             for name in dict.fromkeys(["", run or ""]):
                 connection.execute(sa.delete(endings).where(endings.c.run == name))
                 connection.execute(sa.insert(endings).values(run=name, at=now, exit=exit_code, message=message))
+            if exit_code is not None:
+                # A run that this command went on with and that something unforeseen stopped.
+                left = sa.update(endings).where(endings.c.exit.is_(None))
+                connection.execute(left.values(at=now, exit=exit_code, message=message))
 
     def ending(self, run: str = "") -> RowMapping | None:
         """How the last command ended that dealt with `run`, or the last of all; None where none did."""

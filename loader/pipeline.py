@@ -178,7 +178,6 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
             "the mapping has changed since this run was planned; its events are sent as they were planned"
         )
     checkpoint.doubt_what_was_in_flight(run)
-    checkpoint.begin(run)
     targets = _targets(mapping, checkpoint, run)
     for target in targets:
         pending = checkpoint.pending(run, target.name)
@@ -187,6 +186,7 @@ def _deliver(mapping: Mapping, checkpoint: Checkpoint, folder: Path, planned: Ro
             options.watch.say(f"{target.name}: {warning}")
         options.watch.delivering(target.name, pending, run)
 
+    checkpoint.begin(run)
     rejected = totals(checkpoint, run).rejected
 
     def on_rejected(count: int) -> None:

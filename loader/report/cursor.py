@@ -75,9 +75,10 @@ def moved(name: str, move: Move, mapping: Path, state: Path | None) -> str:
         lines.append("files that were loaded stay loaded; --again reads them once more")
     if move.unfinished is not None:
         lines.append(f"run {move.unfinished} is not finished: it is delivered first, as it was planned")
-    return "\n".join(
-        [*lines, "", "to see what the next run takes, without sending:", command("plan", mapping, state=state)]
-    )
+        following = ["to deliver it, and take what is new:", command("run", mapping, state=state)]
+    else:
+        following = ["to see what the next run takes, without sending:", command("plan", mapping, state=state)]
+    return "\n".join([*lines, "", *following])
 
 
 def _at(position: Position) -> str:

@@ -71,7 +71,10 @@ def status(history: History) -> str:
         by = "set by hand" if history.cursor.run is None else f"by run {history.cursor.run}"
         lines.append(f"cursor of {history.cursor.column}: {history.cursor.words}, {by}")
     if history.last is not None and history.holder is None:
-        lines.append(f"last run: {history.last.at}, {history.last.words}")
+        # What stopped a run stands there.
+        there = any(ending.message == history.last.message for ending in history.stopped.values())
+        words = f"exit {history.last.exit}" if there and history.last.exit is not None else history.last.words
+        lines.append(f"last run: {history.last.at}, {words}")
     if not history.runs:
         lines.append("no runs")
     shown = [

@@ -132,6 +132,9 @@ def test_a_source_is_held_to_what_is_expected(
             ended = project.loader(command, path)
             assert (ended.code, said in ended.err) == (2, True)
             assert "--no-expect" in ended.err
+        status = project.loader("status", path)
+        assert f", exit 2: {said}. Nothing was sent, no file counts as loaded" in status.out
+        assert status.out.endswith(f"\nwhen that is mended:\nloader run {path}\n")
         assert project.loader("status", path, "--json").json["runs"] == []
         assert project.loader("cursor", path, "--json").json["cursor"] is None
         assert stand_in.received("batch") == []

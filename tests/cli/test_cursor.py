@@ -73,6 +73,7 @@ def test_a_plan_of_which_nothing_was_sent_gives_its_cursor_back(
     set_ = project.loader("cursor", path, "--set", "30")
     assert " is not finished: it is delivered first, as it was planned" in set_.out
     assert "rows above it that were taken before are read again; events whose id was delivered are not sent" in set_.out
+    assert set_.out.endswith(f"\nto deliver it, and take what is new:\nloader run {path}\n")
     assert "the next run takes rows above it, and again those down to 5 below it (lag)" in set_.out
     assert project.loader("cancel", path, "--yes").code == 0
     assert project.loader("status", path, "--json").json["cursor"] == "integer 30", "what was set by hand stays"

@@ -187,10 +187,11 @@ def test_status_says_what_went_wrong() -> None:
     run = run_totals("stopped", sent=1000, pending=200)
     failed = Ending("2026-11-20T12:03:00+00:00", 5, "batch: no answer\nfor 15 min")
     text = status(History("orders", (run,), last=failed, stopped={str(run.run): failed}))
-    assert "\nlast run: 2026-11-20T12:03:00+00:00, exit 5: batch: no answer for 15 min\n" in text
+    assert "\nlast run: 2026-11-20T12:03:00+00:00, exit 5\n" in text
     assert text.endswith("  2026-11-20T12:03:00+00:00: exit 5: batch: no answer for 15 min")
     killed = Ending("2026-11-20T12:03:00+00:00", None, None)
     assert "it ended without a word: it was killed, or" in status(History("orders", (), last=killed))
+    assert "+00:00, exit 5: batch: no answer for 15 min\n" in status(History("orders", (), last=failed))
 
 
 def test_status_shows_the_newest_runs_and_those_with_something_left() -> None:

@@ -136,6 +136,31 @@ FILES: list[tuple[str, str, list[str]]] = [
         ["1:55: `lag` reads rows again; without `event.id` they would be sent twice"],
     ),
     (
+        "a lag of nothing without an id",
+        "source: {type: csv, path: x, cursor: {column: a, lag: 0}}\n" + EVENT + BLOOMREACH,
+        ["1:55: `lag` reads rows again; without `event.id` they would be sent twice"],
+    ),
+    (
+        "what cannot be expected",
+        "source:\n  type: csv\n  path: x\n  settle: soon\n"
+        "  expect: {rows: 500..100, change: 0.5, unmet: shout, row: 1}\n" + EVENT + BLOOMREACH,
+        [
+            "4:11: 'soon' is not a duration; expected seconds, or a text such as 500ms, 30s, 5m, 24h",
+            "5:18: 500 is more than 100; write the lower number first",
+            "5:36: expected a change such as 50%, -50%.. or -50%..+200%",
+            "5:48: expected stop or say",
+            "5:55: unknown key 'row'; did you mean 'rows'?",
+        ],
+    ),
+    (
+        "numbers that are none",
+        "source: {type: csv, path: x, expect: {rows: many, change: +200%..-50%}}\n" + EVENT + BLOOMREACH,
+        [
+            "1:45: expected a number of rows such as 1000.., ..5000 or 1000..5000",
+            "1:59: the lower change stands first, such as -50%..+200%",
+        ],
+    ),
+    (
         "a lag that is none",
         "source: {type: csv, path: x, cursor: {column: a, lag: soon}}\n" + EVENT + BLOOMREACH,
         ["1:55: 'soon' is not a duration; expected seconds, or a text such as 500ms, 30s, 5m, 24h"],
