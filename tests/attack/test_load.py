@@ -18,8 +18,8 @@ def test_memory_does_not_grow_with_the_source(tmp_path: Path) -> None:
 
 def test_a_delivery_at_the_providers_rates_does_not_grow(tmp_path: Path) -> None:
     # A quarter of so short a delivery is the loader's own start.
-    found = soak(tmp_path, 0.05, print, every=0.1, tolerance=1)
-    assert found["events"]["bloomreach"]["total"] == 500
+    found = soak(tmp_path, 0.1, print, every=0.1, tolerance=1)
+    assert found["events"]["bloomreach"]["total"] == 1000
 
 
 @pytest.mark.parametrize("name", ["megabytes", "open_files", "sockets", "state_files", "journal_megabytes"])
