@@ -1,144 +1,16 @@
-"""The checkpoint: the durable record of runs, chunks, tokens, rejections and cursors, one SQLite file per mapping.
-
-    meta          version, mapping                     one row; a newer version is refused, never guessed at
-    runs          run, of, mapping, mapping_digest, created, finished, status, rows_read, rows_filtered,
-                  rows_rejected, events, plan_digest, seconds, again
-                  `of`: the run whose refused events this one sends again; null where the rows were read from the source
-    destinations  run, destination, provider, route, in_doubt, position, events, already_delivered, rejected, bytes,
-                  requests
-                  what the plan found for one destination, and the requests made so far
-    chunks        run, destination, start, number, events, part, first_row, last_row, status, doubted, attempts,
-                  refused, token, message, changed
-                  `start` is the position of the chunk's first event in the destination's plan, from 0; `first_row` and
-                  `last_row` are the lowest and the highest of its rows. Halving replaces a chunk by two of the same
-                  number. `doubted`: it was in doubt at least once, so that its events may
-                  have arrived whatever became of it later.
-    refusals      run, destination, row, reason, message, retried, written
-                  events that were rejected after the plan was made; `retried`: the run that sends them again, or null;
-                  `written`: the file to which their rows were written, to be loaded from there, or null
-    planned       run, destination, reason, count                rejections of the plan, counted (destination '': rows),
-                  and those of events whose part was lost
-    files         destination, digest, path, size, mtime_ns, inode, run, first_row, rows     files that were loaded
-                  of a remote one `inode` is made of its ETag, and `size` is -1 where its server does not say
-    ids           destination, id, run, row                      `event.id`s that a plan took, until they are rejected
-    cursors       number, run, column, value, changed            where the cursor was moved to, the last row counts
-                  `run`: the plan that moved it, null where somebody set it
-                  `value`: see `settings.cursor_to_text`, null where it was forgotten
-    endings       run, at, exit, message                         how the last command that sends ended, and the last
-                  one that delivered a run; `run`: '' for the first
-                  `exit`: null before it ends, `message`: what stopped it, or null
-
-What a run with `--again` loads has a row of its own in `files` and `ids`, beside those of the runs before: dropping it
-leaves them as they were.
-
-A chunk's status:
-
-    pending ──► sending ──► sent        the intent is durable before the request leaves, the receipt after the answer
-       ▲           ├──────► rejected    by the provider, as too old, skipped or cancelled: see `refusals`
-       └───────────┤                    (an answer that says "not taken" makes it pending again)
-                   └──────► in_doubt    no answer was read; also what `sending` means when no process holds the state
-
-Writes are transactions with `synchronous=FULL`. While events are sent, `sending.journal` collects what is to be
-written in a moment into one transaction. Built with SQLAlchemy Core; nothing in the schema
-is SQLite's own.
-"""
+"""What the checkpoint is asked, and told, about runs, chunks, files and ids."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine, RowMapping
+from sqlalchemy.engine import RowMapping
 
-from loader.errors import StateError
-
-VERSION = 4
-
-# A row of one of the tables, by the names of its columns.
-Row = RowMapping
-
-_metadata = sa.MetaData()
-
-
-def _table(name: str, *columns: sa.Column[Any]) -> sa.Table:
-    return sa.Table(name, _metadata, *columns)
-
-
-def _key(name: str, type_: type[sa.types.TypeEngine[Any]] = sa.Text) -> sa.Column[Any]:
-    return sa.Column(name, type_, primary_key=True, autoincrement=False)
-
-
-def _text(name: str) -> sa.Column[Any]:
-    return sa.Column(name, sa.Text)
-
-
-def _number(name: str, default: int | None = 0) -> sa.Column[Any]:
-    return sa.Column(name, sa.BigInteger, default=default)
-
-
-meta = _table("meta", _key("version", sa.Integer), _text("mapping"))
-runs = _table(
-    "runs",
-    _key("run"),
-    *(_text(name) for name in ("of", "mapping", "mapping_digest", "created", "finished", "status")),
-    *(_number(name) for name in ("rows_read", "rows_filtered", "rows_rejected", "events")),
-    _text("plan_digest"),
-    sa.Column("seconds", sa.Float, default=0.0),
-    sa.Column("again", sa.Boolean, default=False),
-)
-destinations = _table(
-    "destinations",
-    _key("run"),
-    _key("destination"),
-    *(_text(name) for name in ("provider", "route", "in_doubt")),
-    *(_number(name) for name in ("position", "events", "already_delivered", "rejected", "bytes", "requests")),
-)
-chunks = _table(
-    "chunks",
-    _key("run"),
-    _key("destination"),
-    _key("start", sa.BigInteger),
-    *(_number(name) for name in ("number", "events", "part", "first_row", "last_row")),
-    _text("status"),
-    sa.Column("doubted", sa.Boolean, default=False),
-    _number("attempts"),
-    _number("refused"),
-    *(_text(name) for name in ("token", "message", "changed")),
-)
-refusals = _table(
-    "refusals",
-    _key("run"),
-    _key("destination"),
-    _key("row", sa.BigInteger),
-    _text("reason"),
-    _text("message"),
-    _text("retried"),
-    _text("written"),
-)
-planned = _table("planned", _key("run"), _key("destination"), _key("reason"), _number("count"))
-files = _table(
-    "files",
-    _key("destination"),
-    _key("digest"),
-    _key("run"),
-    _text("path"),
-    *(_number(name) for name in ("size", "mtime_ns", "inode")),
-    _number("first_row"),
-    _number("rows"),
-)
-ids = _table("ids", _key("destination"), _key("id"), _key("run"), _number("row"))
-cursors = _table(
-    "cursors", _key("number", sa.BigInteger), *(_text(name) for name in ("run", "column", "value", "changed"))
-)
-endings = _table("endings", _key("run"), _text("at"), _number("exit", None), _text("message"))
-sa.Index("chunks_by_status", chunks.c.run, chunks.c.destination, chunks.c.status)
-sa.Index("ids_by_row", ids.c.run, ids.c.destination, ids.c.row)
+from loader.checkpoint.database import Database
+from loader.checkpoint.tables import chunks, cursors, destinations, endings, files, ids, planned, refusals, runs
 
 # Chunks that are read at once: the bound of memory where a chunk is a single event.
 PAGE = 1000
@@ -150,99 +22,8 @@ DOUBTED = "in doubt"
 FINISHED = ("done", "in_doubt")
 
 
-class Checkpoint:
-    """The checkpoint of one mapping. `open` it to write, with the state's lock; `find` it to read, without."""
-
-    def __init__(self, path: Path, engine: Engine) -> None:
-        self.path = path
-        self.engine = engine
-        self._transaction = threading.local()
-
-    @classmethod
-    def find(cls, folder: Path) -> Checkpoint | None:
-        """The checkpoint in `folder` for reading, or None where there is none. Raises StateError."""
-        path = folder / "checkpoint.db"
-        try:
-            path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise StateError(f"{path} cannot be read: {error.strerror}. Check its owner and permissions") from None
-        return cls._connect(path)
-
-    @classmethod
-    def open(cls, folder: Path, mapping: str) -> Checkpoint:
-        """The checkpoint in `folder`, made where there is none. Needs the state's lock. Raises StateError."""
-        found = cls.find(folder)
-        if found is not None:
-            return found
-        # Made under another name, so that a file that is there is a whole checkpoint.
-        path, unfinished = folder / "checkpoint.db", folder / "checkpoint.unfinished"
-        try:
-            for rest in folder.glob("checkpoint.unfinished*"):
-                rest.unlink()
-            engine = sa.create_engine(_url(unfinished))
-            with translated(unfinished, "written"), engine.begin() as connection:
-                # Otherwise Python's driver commits each table by itself.
-                connection.exec_driver_sql("BEGIN")
-                _metadata.create_all(connection)
-                connection.execute(sa.insert(meta).values(version=VERSION, mapping=mapping))
-            engine.dispose()
-            unfinished.rename(path)
-        except OSError as error:
-            raise StateError(f"the state folder {folder} cannot be written: {error.strerror}") from None
-        return cls._connect(path)
-
-    @classmethod
-    def _connect(cls, path: Path) -> Checkpoint:
-        engine = sa.create_engine(_url(path), connect_args={"timeout": 30, "check_same_thread": False})
-        sa.event.listen(engine, "connect", _configure)
-        checkpoint = cls(path, engine)
-        with checkpoint.reading() as connection:
-            damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-            if path.stat().st_size % connection.exec_driver_sql("PRAGMA page_size").scalar_one():
-                # Zeros would stand in for what is missing of the last page.
-                damage = "it was cut"
-            version = connection.scalar(sa.select(meta.c.version))
-        if damage != "ok":
-            raise StateError(f"{path} is damaged ({str(damage).splitlines()[-1]}). {_RECOVERY}")
-        if version != VERSION:
-            raise StateError(
-                f"{path} was written by another version of the loader (checkpoint version {version}, this one knows "
-                f"{VERSION}); use that version, or another --state folder"
-            )
-        return checkpoint
-
-    def close(self) -> None:
-        """Give back the file."""
-        self.engine.dispose()
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """One transaction: all of it is durable when the block ends, or nothing. Raises StateError.
-
-        What is read and written meanwhile, by the same thread, takes part in it.
-        """
-        under_way: Connection | None = getattr(self._transaction, "connection", None)
-        if under_way is not None:
-            yield under_way
-            return
-        with translated(self.path, "written"), self.engine.begin() as connection:
-            self._transaction.connection = connection
-            try:
-                yield connection
-            finally:
-                del self._transaction.connection
-
-    @contextlib.contextmanager
-    def reading(self, what: str = "read") -> Iterator[Connection]:
-        """A connection to read from. Raises StateError."""
-        under_way: Connection | None = getattr(self._transaction, "connection", None)
-        if under_way is not None:
-            yield under_way
-            return
-        with translated(self.path, what), self.engine.connect() as connection:
-            yield connection
+class Checkpoint(Database):
+    """The checkpoint of one mapping."""
 
     # Runs -----------------------------------------------------------------------------------------------------------
 
@@ -546,39 +327,3 @@ def left_to_retry(reasons: Sequence[str], *, written: bool | None) -> sa.ColumnE
     never_arrived = sa.func.coalesce(refusals.c.message, "").not_like(f"{DOUBTED}%")
     left = sa.and_(refusals.c.reason.in_(reasons), refusals.c.retried.is_(None), never_arrived)
     return left if written is None else sa.and_(left, refusals.c.written.is_not(None) == written)
-
-
-_RECOVERY = (
-    "Restore it from a backup, or move the state folder away to start anew: then what was delivered before is not "
-    "known any more and would be sent again"
-)
-
-
-def _url(path: Path) -> sa.URL:
-    # Not as text, where a `?` in the name of a folder would end the path.
-    return sa.URL.create("sqlite", database=str(path))
-
-
-def _configure(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
-
-
-@contextlib.contextmanager
-def translated(path: Path, what: str) -> Iterator[None]:
-    """Turn the database's errors into a StateError that says what to do."""
-    try:
-        yield
-    except sa.exc.DatabaseError as error:
-        cause = str(error.orig)
-        if "full" in cause or "disk I/O error" in cause:
-            raise StateError(
-                f"the disk is full or failing: {path} cannot be written. Free some space, then run again"
-            ) from None
-        if "readonly" in cause or "unable to open" in cause:
-            raise StateError(f"{path} cannot be {what}: {cause}. Check its owner and permissions") from None
-        if "not a database" in cause or "malformed" in cause or "no such" in cause:
-            raise StateError(f"{path} is damaged ({cause}). {_RECOVERY}") from None
-        raise StateError(f"{path} cannot be {what}: {cause}") from None
