@@ -55,8 +55,8 @@ POINTS: Final[dict[str, tuple[str, str, str]]] = {
     "skipped": ("loader.cli.resolve", "skip", "after"),
     "to be cancelled": ("loader.cli.cancel", "cancel", "before"),
     "cancelled": ("loader.cli.cancel", "cancel", "after"),
-    "to be planned again": ("loader.pipeline", "restage", "before"),
-    "planned again": ("loader.pipeline", "restage", "after"),
+    "to be planned again": ("loader.planning", "restage", "before"),
+    "planned again": ("loader.planning", "restage", "after"),
 }
 _SOON = 0.004
 
