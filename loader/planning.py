@@ -91,6 +91,7 @@ def plan_new(
     expect = mapping.source.expect if options.expect else None
     # With --again it tells nothing but how far the cursor must not fall back.
     stood = standing(checkpoint, mapping.source.cursor, again=options.again)
+    before = [] if options.again else checkpoint.rows_before()
     names = [destination.name for destination in mapping.destinations]
     run = _new_name(checkpoint)
     copies = run_folder(folder, run) / "copies"
@@ -103,7 +104,7 @@ def plan_new(
         for line in new.notes:
             say(line)
         if files and not new.inputs:
-            hold_to(None if resumed else expect, 0, checkpoint.rows_before(), say)
+            hold_to(None if resumed else expect, 0, before, say)
             raise _NothingNewError
         source = open_source(
             mapping.source,
@@ -117,7 +118,7 @@ def plan_new(
             frames = source.frames(new.inputs) if files else begun(source.frames())
             if frames is None:
                 # Without a row, some databases do not tell the types that the mapping is checked against.
-                hold_to(None if resumed else expect, 0, checkpoint.rows_before(), say)
+                hold_to(None if resumed else expect, 0, before, say)
                 say("the query gave no row" + ("" if stood is None else f" above the cursor {stood}"))
                 raise _NothingNewError
             bound = bind(mapping, source.columns)
@@ -139,7 +140,7 @@ def plan_new(
                 how |= {"timezone": mapping.timezone, "used": None if used is None else sorted(used)}
                 keep_files(run_folder(folder, run), how, new.inputs)
                 shutil.rmtree(copies, ignore_errors=True)
-            hold_to(expect, planner.read - planner.filtered, checkpoint.rows_before(), say)
+            hold_to(expect, planner.read - planner.filtered, before, say)
             planner.refuse_late_events()
             if options.max_rejected is not None:
                 options.max_rejected.check(planner.rejected, planner.read, planner.reasons())
@@ -170,8 +171,9 @@ def plan_new(
 
 def _say_what_was_odd(planner: Planner, inputs: Sequence[Input], reached: CursorValue | None, watch: Watch) -> None:
     """What nobody sees at night: files without rows, and a cursor that leaves behind what is to come."""
-    if not planner.read:
-        watch.say(f"{', '.join(item.path for item in inputs)} gave no row")
+    for item in inputs:
+        if not planner.rows_of(item):
+            watch.say(f"{item.path} gave no row")
     if ahead(reached):
         watch.say(
             f"the cursor stands at {reached}, which is yet to come: rows below it are not taken any more. "
@@ -191,6 +193,7 @@ def _told_by(mapping: Mapping) -> str | None:
 
 
 def plan_instead(checkpoint: Checkpoint, old: str, new: Callable[[], Row | None]) -> Row | None:
+    """Make a `new` plan in the place of the run `old`, of which nothing was sent; what `new` gives."""
     # All in one, so that the plan of before is still there where a new one cannot be made.
     with checkpoint.writing():
         checkpoint.forget(old)

@@ -163,6 +163,10 @@ class Planner:
         """Rows and events rejected so far."""
         return self.reasons().total()
 
+    def rows_of(self, file: File) -> int:
+        """The rows read from a file so far."""
+        return self._rows_of.get(file.path, (0, 0))[1]
+
     def reasons(self) -> Counter[str]:
         """Rejections so far by reason, of rows and of all destinations."""
         return sum((stager.staged.rejected for stager in self._stagers), self._rows_rejected)

@@ -49,6 +49,16 @@ def test_files_are_taken_in_the_order_of_their_names_and_once(project: QuickProj
     assert project.run().json["status"] == "nothing_new"
 
 
+def test_a_file_without_rows_is_said(project: QuickProject, stand_in: RunningSandbox) -> None:
+    nightly(project, stand_in.url)
+    night(project, 1)
+    night(project, 2, rows=0)
+    ended = project.run()
+    assert (ended.code, ended.destination()["sent"]) == (0, 10)
+    assert f"{project.folder}/in/2.csv gave no row\n" in ended.err
+    assert "in/1.csv" not in ended.err
+
+
 def test_a_new_file_may_have_another_column_than_those_that_were_loaded(
     project: QuickProject, stand_in: RunningSandbox
 ) -> None:
