@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import zlib
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,10 +68,13 @@ class HttpClient:
 
     async def send(self, request: Request) -> Answer:
         """See `Client`."""
-        headers = {**_HEADERS, **request.headers}
         try:
             leaving = httpx.Request(
-                request.method, request.url, headers=headers, content=request.body, extensions=self._extensions
+                request.method,
+                _url(request.url),
+                headers=_headers(tuple(request.headers.items())),
+                content=request.body,
+                extensions=self._extensions,
             )
         except httpx.InvalidURL as error:
             raise NothingSent(_words(error)) from None
@@ -86,6 +89,18 @@ class HttpClient:
             nothing_sent = _NOTHING_SENT if cause is error else _NOTHING_SENT_BELOW
             raise (NothingSent if isinstance(cause, nothing_sent) else NoAnswer)(_words(cause)) from None
         return Answer(response.status_code, dict(response.headers), body)
+
+
+# Reading a URL and headers takes as long as sending them, and those of a destination are mostly the same.
+@lru_cache(maxsize=64)
+def _url(url: str) -> httpx.URL:
+    """Raises httpx.InvalidURL."""
+    return httpx.URL(url)
+
+
+@lru_cache(maxsize=64)
+def _headers(headers: tuple[tuple[str, str], ...]) -> httpx.Headers:
+    return httpx.Headers({**_HEADERS, **dict(headers)})
 
 
 async def _body(response: httpx.Response) -> bytes:

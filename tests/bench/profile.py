@@ -1,4 +1,4 @@
-"""Where the time goes: the stages of a load, which overlap otherwise, one after the other, so that each can be measured.
+"""Where the time goes: the stages of a load, which overlap otherwise, one after the other, so as to measure each.
 
 The processor seconds are those of all threads. Between two stages all frames are in memory, which a load never does.
 """
