@@ -31,6 +31,8 @@ _NOTHING_SENT = (
 CONNECT_SECONDS = 10.0
 # Shorter than the idle time after which servers close connections, so that a request rarely meets a closing one.
 IDLE_SECONDS = 4.0
+# httpx's own pool looks through all its connections at each step; with more of them it gets slower, not faster.
+MOST_WITHOUT_AIOHTTP = 32
 # Far more than any provider says about one chunk; what goes on beyond it is no answer.
 MOST_BYTES = 10_000_000
 _HEADERS = {"User-Agent": "event-batch-loader", "Accept": "*/*", "Accept-Encoding": "gzip"}
@@ -53,6 +55,7 @@ class HttpClient:
         # Not httpx's own client: that reads what an answer says of cookies and redirects, and fails where it cannot.
         self._transport: httpx.AsyncBaseTransport
         if proxy is not None or os.environ.get("LOADER_TRANSPORT") == "httpx":
+            limits.max_connections = min(connections, MOST_WITHOUT_AIOHTTP)
             self._transport = httpx.AsyncHTTPTransport(verify=secure, limits=limits, proxy=proxy)
         else:
             self._transport = AiohttpTransport(verify=False, client=partial(_session, limits, secure))

@@ -57,8 +57,7 @@ class Outcome:
         loader = middle(self.laps["loader"])
         if self.work.ideal is not None:
             most, share = self.work.ideal
-            # The rate while it sends: the start is the same for a thousand rows and a million.
-            found = loader.requests / (loader.wall - loader.first) / most
+            found = loader.requests / loader.wall / most
             words = f"{self.work.name}: at least {share:.0%} of the ideal {most:g} requests/s"
             yield Verdict(words, found * 100, found >= share, "%")
         if self.work.most_megabytes is not None:
