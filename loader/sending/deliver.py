@@ -169,7 +169,10 @@ class Delivery:
         try:
             await self._turn(piece)
             async with self._lanes:
-                await self._send(piece)
+                taken = await self._send(piece)
+            # Written down before the next chunk gets the lane, so that its intent shares the transaction.
+            if taken is not None:
+                await self._record(piece, taken)
         except Halted:
             pass
         except LoaderError as error:
@@ -185,14 +188,17 @@ class Delivery:
         self._ending = self._ending or error
         self.halt()
 
-    async def _send(self, piece: Piece) -> None:
-        """Send a piece until it is settled. Raises Halted with the piece pending, or what ends the destination."""
+    async def _send(self, piece: Piece) -> Receipt | None:
+        """Send a piece until it is settled; the receipt of one that was taken, for `_record`.
+
+        Raises Halted with the piece pending, or what ends the destination.
+        """
         while True:
             await self._pacer.turn()
             changes = self._drop_too_old(piece)
             if not piece.rows:
                 await self._journal.write([*changes, self._status(piece, "rejected")])
-                return
+                return None
             piece.attempts += 1
             intent = [*changes, self._status(piece, "sending"), count_request(self._target.run, self._target.name)]
             await self._journal.write(intent)
@@ -204,16 +210,21 @@ class Delivery:
                 continue
             receipt = await self._exchange(piece)
             if receipt.outcome is Outcome.TAKEN:
-                await self._taken(piece, receipt)
-                return
+                # The order of a user's events is that of the answers; the next chunk need not wait for the receipt.
+                await self._free(piece)
+                self._pacer.taken()
+                self._doubts = 0
+                return receipt
             if receipt.outcome is Outcome.REFUSED:
                 self._pacer.taken()
                 if len(piece.rows) == 1:
                     await self._refused(piece, receipt)
-                    return
+                    return None
                 for half in await self._split(piece, (len(piece.rows) + 1) // 2):
-                    await self._send(half)
-                return
+                    taken = await self._send(half)
+                    if taken is not None:
+                        await self._record(half, taken)
+                return None
             if receipt.outcome is Outcome.STOPPED:
                 await self._journal.write([self._status(piece, "pending", message=receipt.message)])
                 raise Refused(
@@ -226,7 +237,7 @@ class Delivery:
                 await self._journal.write([self._status(piece, "pending", message=receipt.message)])
                 self._give_up_after(wait, receipt)
             elif not await self._in_doubt(piece, receipt):
-                return
+                return None
 
     async def _exchange(self, piece: Piece) -> Receipt:
         target = self._target
@@ -276,11 +287,8 @@ class Delivery:
         rejected = dict.fromkeys(late, words)
         return refuse(self._target.run, self._target.name, rejected, "too_old", free_ids=not piece.doubted)
 
-    async def _taken(self, piece: Piece, receipt: Receipt) -> None:
-        # The order of a user's events is that of the answers; the next chunk need not wait for the receipt's sync.
-        await self._free(piece)
-        self._pacer.taken()
-        self._doubts = 0
+    async def _record(self, piece: Piece, receipt: Receipt) -> None:
+        """Make the receipt of a piece that was taken durable, then count it."""
         refused = {piece.rows[at]: words for at, words in receipt.refused.items()}
         sent = len(piece.rows) - len(refused)
         if refused:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import zlib
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +31,8 @@ _NOTHING_SENT = (
 CONNECT_SECONDS = 10.0
 # Shorter than the idle time after which servers close connections, so that a request rarely meets a closing one.
 IDLE_SECONDS = 4.0
+# httpx's own pool looks through all its connections at each step; with more of them it gets slower, not faster.
+MOST_WITHOUT_AIOHTTP = 32
 # Far more than any provider says about one chunk; what goes on beyond it is no answer.
 MOST_BYTES = 10_000_000
 _HEADERS = {"User-Agent": "event-batch-loader", "Accept": "*/*", "Accept-Encoding": "gzip"}
@@ -53,6 +55,7 @@ class HttpClient:
         # Not httpx's own client: that reads what an answer says of cookies and redirects, and fails where it cannot.
         self._transport: httpx.AsyncBaseTransport
         if proxy is not None or os.environ.get("LOADER_TRANSPORT") == "httpx":
+            limits.max_connections = min(connections, MOST_WITHOUT_AIOHTTP)
             self._transport = httpx.AsyncHTTPTransport(verify=secure, limits=limits, proxy=proxy)
         else:
             self._transport = AiohttpTransport(verify=False, client=partial(_session, limits, secure))
@@ -68,10 +71,13 @@ class HttpClient:
 
     async def send(self, request: Request) -> Answer:
         """See `Client`."""
-        headers = {**_HEADERS, **request.headers}
         try:
             leaving = httpx.Request(
-                request.method, request.url, headers=headers, content=request.body, extensions=self._extensions
+                request.method,
+                _url(request.url),
+                headers=_headers(tuple(request.headers.items())),
+                content=request.body,
+                extensions=self._extensions,
             )
         except httpx.InvalidURL as error:
             raise NothingSent(_words(error)) from None
@@ -86,6 +92,18 @@ class HttpClient:
             nothing_sent = _NOTHING_SENT if cause is error else _NOTHING_SENT_BELOW
             raise (NothingSent if isinstance(cause, nothing_sent) else NoAnswer)(_words(cause)) from None
         return Answer(response.status_code, dict(response.headers), body)
+
+
+# Reading a URL and headers takes as long as sending them, and those of a destination are mostly the same.
+@lru_cache(maxsize=64)
+def _url(url: str) -> httpx.URL:
+    """Raises httpx.InvalidURL."""
+    return httpx.URL(url)
+
+
+@lru_cache(maxsize=64)
+def _headers(headers: tuple[tuple[str, str], ...]) -> httpx.Headers:
+    return httpx.Headers({**_HEADERS, **dict(headers)})
 
 
 async def _body(response: httpx.Response) -> bytes:

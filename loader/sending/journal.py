@@ -141,7 +141,9 @@ class Journal:
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((changes, future))
         if not self._busy:
-            self._begin()
+            # Not at once: what else is ready to be written at this moment shares the transaction.
+            self._busy = True
+            self._loop.call_soon(self._begin)
         await future
 
     def close(self) -> None:
@@ -153,7 +155,10 @@ class Journal:
 
     def _begin(self) -> None:
         entries, self._waiting = self._waiting, []
-        self._busy = True
+        self._busy = bool(entries)
+        if not entries:
+            # They were written as the journal was closed.
+            return
         self._loop.run_in_executor(self._thread, self._commit, entries).add_done_callback(partial(self._end, entries))
 
     def _end(self, entries: list[_Entry], committed: asyncio.Future[Exception | None]) -> None:

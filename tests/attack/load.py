@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.attack.watched import Growth, Sample, watch
-from tests.bench.race import make, mapping_for, sink
+from tests.bench.race import make, sink
+from tests.bench.works import WORKS, write_mapping
 
 MOST_MEGABYTES = 600
 
@@ -17,13 +18,13 @@ def load(folder: Path, rows: int, say: Callable[[str], object], most_growth: flo
     Raises Growth where the second half of planning, or of sending, needs `most_growth` times the memory of the first.
     """
     data, state = folder / "events.csv", folder / "state"
-    make(data, rows)
+    make(str(data), rows)
     with sink() as to:
-        mapping = mapping_for("batch", data, to, folder)
+        mapping = write_mapping(WORKS[0], str(data), to.url, folder)
         code, _, samples = watch(["run", str(mapping), "--state", str(state), "--quiet"], state, 0.1, say)
         counts = to.counts()
     assert code == 0
-    assert counts["events"] == rows, f"{counts['events']:,} of {rows:,} events arrived"
+    assert counts.events == rows, f"{counts.events:,} of {rows:,} events arrived"
     # The plan's last file is there when sending begins.
     files = [sample.state_files for sample in samples]
     sending = files.index(max(files))

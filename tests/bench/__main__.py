@@ -1,31 +1,82 @@
-"""`python -m tests.bench [--rows 1000000] [--rounds 3] [--provider batch|bloomreach]`: see README.md here."""
+"""`python -m tests.bench`: the loader beside what people would use instead. See README.md here."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+from pathlib import Path
 
-from tests.bench.race import make, middle, race, racers, ratio, sink, workplace
+from tests.bench.compare import compare, install_peers
+from tests.bench.growth import growth
+from tests.bench.peers import PEERS
+from tests.bench.race import ROOT
+from tests.bench.table import as_json, lines_of, lines_of_verdicts, machine
+from tests.bench.works import WORKS
 
 
 def main() -> None:
-    """Race, and print the medians."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="The loader against a script.")
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    """Do what the command line says."""
+    options = _options()
+    if options.what == "peers":
+        install_peers(options.venv)
+        return
+    if options.what == "profile":
+        # In a process of its own, like all that imports polars: a child's peak memory counts from its parent's.
+        from tests.bench.profile import profile
+
+        profile(options.rows)
+        return
+    outcomes = []
+    if options.what == "growth":
+        verdicts = list(growth(options.rows, _say))
+    else:
+        works = [work for work in WORKS if options.work is None or work.name in options.work]
+        python = options.venv / "bin" / "python"
+        for outcome in compare(works, options.rows, options.rounds, python, options.peers, _say):
+            outcomes.append(outcome)
+            if not options.json:
+                print("\n".join(lines_of(outcome)), flush=True)
+        verdicts = [verdict for outcome in outcomes for verdict in outcome.verdicts()]
+    if options.json:
+        print(json.dumps(as_json(outcomes, verdicts)))
+    else:
+        print("\n".join([*lines_of_verdicts(verdicts), "", machine()]))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition(":")[2].strip())
+    parser.add_argument(
+        "what",
+        nargs="?",
+        default="race",
+        choices=["race", "growth", "profile", "peers"],
+        help="race: against the peers (default); growth: ten times the rows, resuming, nothing new; "
+        "profile: where the time goes; peers: install them",
+    )
+    parser.add_argument("--rows", type=int, default=1_000_000, help="instead of a million")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--provider", choices=["batch", "bloomreach"], default="batch")
-    options = parser.parse_args()
-    with workplace() as folder, sink() as to:
-        source = folder / "events.csv"
-        make(source, options.rows)
-        laps = race(racers(options.provider, source, to, folder), options.rows, options.rounds)
-    print(f"{options.rows:,} rows to {options.provider}, medians of {options.rounds}; each process from start to end\n")
-    print("|        | seconds | events/s | µs CPU/event | most MB | requests |")
-    print("| ------ | ------: | -------: | -----------: | ------: | -------: |")
-    for name, all_laps in laps.items():
-        lap = middle(all_laps)
-        speed, cost = options.rows / lap.wall, lap.cpu / options.rows * 1e6
-        print(f"| {name} | {lap.wall:7.2f} | {speed:8,.0f} | {cost:12.1f} | {lap.peak:7.0f} | {lap.requests:8,} |")
-    print(f"\nThe loader does {ratio(laps):.1f} times as many events a second as the script.")
+    parser.add_argument("--work", type=_listed([work.name for work in WORKS]), help="only these, with commas between")
+    parser.add_argument("--peers", type=_listed([peer.name for peer in PEERS]), help="only these, with commas between")
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv-bench", help="where the peers are installed")
+    parser.add_argument("--json", action="store_true", help="one object, with each lap")
+    return parser.parse_args()
+
+
+class _listed:  # noqa: N801 - the type of an argument
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def __call__(self, text: str) -> list[str]:
+        found = text.split(",")
+        for name in found:
+            if name not in self._names:
+                raise argparse.ArgumentTypeError(f"there is no '{name}'; there are {', '.join(self._names)}")
+        return found
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

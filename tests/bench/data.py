@@ -1,6 +1,7 @@
-"""The race's input: a CSV of ten columns, the same rows each time but for the hours that Batch accepts.
+"""The race's input: rows of ten columns, the same each time but for the hours that Batch accepts.
 
-`python -m tests.bench.data FILE ROWS`
+python -m tests.bench.data FILE ROWS          (FILE: .csv or .parquet)
+python -m tests.bench.data postgresql://…#TABLE ROWS CSV     (a table with the rows of CSV)
 """
 
 from __future__ import annotations
@@ -23,11 +24,32 @@ def write(path: Path, rows: int) -> None:
     """Write `rows` rows to `path`; times are UTC, without a zone, and end a minute ago."""
     last = datetime.now(UTC).replace(microsecond=0, tzinfo=None) - timedelta(minutes=1)
     path.unlink(missing_ok=True)
+    if path.suffix == ".parquet":
+        _frame(0, rows, last).write_parquet(path, row_group_size=_ROWS_AT_ONCE)
+        return
     with path.open("ab") as file:
         for start in range(0, rows, _ROWS_AT_ONCE):
             _frame(start, min(rows, start + _ROWS_AT_ONCE), last).write_csv(
                 file, include_header=start == 0, datetime_format="%Y-%m-%d %H:%M:%S", float_precision=2
             )
+
+
+_COLUMNS = """user_id text, event text, occurred_at timestamp, label text, product text,
+    amount double precision, quantity bigint, channel text, ordered_at timestamp, tags text"""
+
+
+def fill(url: str, table: str, path: Path) -> None:
+    """Make a table of the rows of the CSV file `path`."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        connection.execute(f'CREATE UNLOGGED TABLE "{table}" ({_COLUMNS})')
+        with (
+            connection.cursor().copy(f'COPY "{table}" FROM STDIN (FORMAT csv, HEADER)') as copy,
+            path.open("rb") as file,
+        ):
+            while block := file.read(1 << 20):
+                copy.write(block)
 
 
 def _frame(start: int, end: int, last: datetime) -> pl.DataFrame:
@@ -58,4 +80,8 @@ def _one_of(texts: list[str], salt: int) -> pl.Expr:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), int(sys.argv[2]))
+    if sys.argv[1].startswith("postgresql://"):
+        database, into = sys.argv[1].rsplit("#", 1)
+        fill(database, into, Path(sys.argv[3]))
+    else:
+        write(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""The race itself: the loader and the script, one after the other, round after round, against one sink."""
+"""The race itself: the loader and its peers, one after the other, round after round, against one sink."""
 
 from __future__ import annotations
 
@@ -9,45 +9,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-_ROOT = Path(__file__).parents[2]
+from tests.bench.peers import PEERS
+from tests.bench.works import Work, write_mapping
 
-_MAPPING = """\
-source: {{type: csv, path: {path}}}
-timezone: UTC
-event:
-  user: user_id
-  name: event
-  time: occurred_at
-  properties:
-    product: product
-    amount: CAST(amount AS DOUBLE)
-    quantity: CAST(quantity AS BIGINT)
-    channel: channel
-    ordered_at: {{expr: ordered_at, as: datetime}}
-"""
+ROOT = Path(__file__).parents[2]
 
-# Batch has a field for the label and one for the tags; to Bloomreach they are properties. The rate is out of the way.
-_OWN = {
-    "batch": """\
-  label: label
-  tags: STRING_TO_ARRAY(tags, '|')
-destinations:
-  - {{provider: batch, api_key: key, rest_api_key: rest-key, base_url: "{url}"}}
-""",
-    "bloomreach": """\
-    label: label
-    tags: STRING_TO_ARRAY(tags, '|')
-destinations:
-  - {{provider: bloomreach, project_token: project, api_token: token, base_url: "{url}", rate: 1000000/s}}
-""",
-}
+
+@dataclass(frozen=True)
+class Counts:
+    """What a sink got since it was last asked. `first`: when the first request came (`time.time()`)."""
+
+    requests: int
+    bytes: int
+    events: int
+    first: float
 
 
 @dataclass(frozen=True)
@@ -56,18 +39,17 @@ class Sink:
 
     url: str
 
-    def counts(self) -> dict[str, int]:
-        """Requests, bytes of bodies and events since the last call."""
+    def counts(self) -> Counts:
+        """What came since the last call."""
         with urllib.request.urlopen(f"{self.url}/counts") as answer:
-            found: dict[str, int] = json.load(answer)
-            return found
+            return Counts(**json.load(answer))
 
 
 @contextlib.contextmanager
 def sink(*options: str) -> Iterator[Sink]:
     """A sink in a process of its own."""
     command = [sys.executable, "-m", "tests.bench.sink", *options]
-    with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield Sink(f"http://127.0.0.1:{int(process.stdout.readline())}")
@@ -77,11 +59,13 @@ def sink(*options: str) -> Iterator[Sink]:
 
 @dataclass(frozen=True)
 class Lap:
-    """One process from start to end: wall and processor seconds, the most memory in MB, and what the sink got."""
+    """One process and its children from start to end: wall and processor seconds, the most memory in MB, seconds until
+    its first request, and what the sink got."""
 
     wall: float
     cpu: float
     peak: float
+    first: float
     requests: int
     events: int
 
@@ -89,73 +73,142 @@ class Lap:
 Racer = Callable[[], Lap]
 
 
-def make(path: Path, rows: int) -> None:
+class RaceError(Exception):
+    """Somebody did not do its work; no figure of it would mean anything."""
+
+
+def run(arguments: Sequence[str], to: Sink, python: str = sys.executable, ends: tuple[int, ...] = (0,)) -> Lap:
+    """Run `python arguments`, and measure it. Raises RaceError where its exit code is not one of `ends`."""
+    to.counts()
+    with tempfile.TemporaryFile() as said:
+        started, began = time.time(), time.perf_counter()
+        # Not with subprocess: only wait4 tells what this one child and the children of it used.
+        child = os.posix_spawn(
+            python,
+            [python, *arguments],
+            {**os.environ, "PYTHONPATH": str(ROOT)},
+            file_actions=[(os.POSIX_SPAWN_DUP2, said.fileno(), 1), (os.POSIX_SPAWN_DUP2, said.fileno(), 2)],
+        )
+        with _watching(child) as most:
+            _, status, used = os.wait4(child, 0)
+        wall = time.perf_counter() - began
+        said.seek(0)
+        if (code := os.waitstatus_to_exitcode(status)) not in ends:
+            words = said.read().decode(errors="replace")[-2000:]
+            raise RaceError(f"{' '.join(arguments)} ended with exit code {code}: {words}")
+    counts = to.counts()
+    first = max(0.0, counts.first - started) if counts.requests else wall
+    peak = max(used.ru_maxrss / 1024, *most)
+    return Lap(wall, used.ru_utime + used.ru_stime, peak, first, counts.requests, counts.events)
+
+
+@contextlib.contextmanager
+def _watching(process: int) -> Iterator[list[float]]:
+    """The memory of a process with children, in MB, ten times a second. The kernel knows the peak of a single one."""
+    sums, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.1):
+            family = _family(process)
+            if len(family) > 1:
+                sums.append(sum(map(_megabytes, family)))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield sums
+    finally:
+        done.set()
+        thread.join()
+
+
+def _family(process: int) -> list[int]:
+    found = [process]
+    for each in found:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{each}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def _megabytes(process: int) -> float:
+    with contextlib.suppress(OSError, IndexError):
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return 0.0
+
+
+def make(source: str, rows: int, copied_from: Path | None = None) -> None:
     """Write the input. In another process: a child's peak memory counts from that of the process that starts it."""
-    subprocess.run([sys.executable, "-m", "tests.bench.data", str(path), str(rows)], cwd=_ROOT, check=True)
+    more = [] if copied_from is None else [str(copied_from)]
+    subprocess.run([sys.executable, "-m", "tests.bench.data", source, str(rows), *more], cwd=ROOT, check=True)
 
 
-def mapping_for(provider: str, data: Path, to: Sink, folder: Path) -> Path:
-    """A mapping file in `folder` that sends `data` to the sink."""
-    mapping = folder / f"{provider}.yaml"
-    mapping.write_text((_MAPPING + _OWN[provider]).format(path=data, url=to.url), encoding="utf-8")
-    return mapping
+def make_bodies(provider: str, source: Path, to: Path) -> None:
+    """Write what `limit` posts."""
+    command = [sys.executable, "-m", "tests.bench.peers.limit", "make", provider, str(source), str(to)]
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
-def racers(provider: str, data: Path, to: Sink, folder: Path) -> dict[str, Racer]:
-    """The loader and the script, ready to send `data` to the sink. `folder`: for the mapping and the loader's state."""
-    mapping = mapping_for(provider, data, to, folder)
-    state = folder / "state"
+def racers(
+    work: Work, source: str, to: Sink, folder: Path, peers: Sequence[str], python: str = sys.executable
+) -> dict[str, Racer]:
+    """The loader and `peers`, ready to send `source` to the sink. `folder`: for the mapping, the loader's state and the
+    prepared bodies. `python`: of peers that need more than the loader's tests."""
+    mapping = write_mapping(work, source, to.url, folder)
+    state, bodies = folder / "state", folder / "prepared"
 
     def loader() -> Lap:
         # Whatever one load leaves behind must not help the next.
         shutil.rmtree(state, ignore_errors=True)
-        return _lap(["-m", "loader", "run", str(mapping), "--state", str(state), "--quiet"], to)
+        return run(["-m", "loader", "run", str(mapping), "--state", str(state), "--quiet"], to)
 
-    def script() -> Lap:
-        return _lap(["-m", "tests.bench.script", provider, str(data), to.url], to)
+    def peer(name: str, module: str, needs: tuple[str, ...]) -> Racer:
+        arguments = ["-m", f"tests.bench.peers.{module}", work.provider, source, to.url]
+        if name == "limit":
+            arguments[3] = str(bodies)
+        elif name.startswith("dlt-"):
+            arguments.append(name.removeprefix("dlt-"))
+        return lambda: run(arguments, to, python if needs else sys.executable)
 
-    return {"loader": loader, "script": script}
-
-
-def _lap(arguments: list[str], to: Sink) -> Lap:
-    began = time.perf_counter()
-    # Not with subprocess: only wait4 tells what this one child used.
-    child = os.posix_spawn(sys.executable, [sys.executable, *arguments], {**os.environ, "PYTHONPATH": str(_ROOT)})
-    _, status, used = os.wait4(child, 0)
-    wall = time.perf_counter() - began
-    if status:
-        raise SystemExit(f"{' '.join(arguments)} ended with exit code {os.waitstatus_to_exitcode(status)}")
-    counts = to.counts()
-    return Lap(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, counts["requests"], counts["events"])
+    if "limit" in peers:
+        make_bodies(work.provider, Path(source), bodies)
+    by_name = {each.name: each for each in PEERS}
+    chosen = [by_name[name] for name in peers]
+    return {"loader": loader, **{each.name: peer(each.name, each.module, each.needs) for each in chosen}}
 
 
-def race(runners: dict[str, Racer], rows: int, rounds: int) -> dict[str, list[Lap]]:
-    """The laps of each, taken in turns, so that what else the machine does strikes all alike."""
+def race(
+    runners: dict[str, Racer], rows: int, rounds: int, say: Callable[[str], None] = lambda _: None
+) -> dict[str, list[Lap]]:
+    """The laps of each, taken in turns, so that what else the machine does strikes all alike.
+
+    Who sends more events or fewer than there are rows, or fails, is out, and `say` is told.
+    """
     laps: dict[str, list[Lap]] = {name: [] for name in runners}
-    for _ in range(rounds):
-        for name, run in runners.items():
-            lap = run()
-            if lap.events != rows:
-                raise SystemExit(f"the {name} sent {lap.events:,} events of {rows:,}")
-            laps[name].append(lap)
+    for number in range(rounds):
+        for name in list(laps):
+            say(f"round {number + 1} of {rounds}: {name}")
+            try:
+                lap = runners[name]()
+                if lap.events != rows:
+                    raise RaceError(f"the {name} sent {lap.events:,} events of {rows:,}")
+            except RaceError as error:
+                say(f"{name} is out: {error}")
+                del laps[name]
+            else:
+                laps[name].append(lap)
     return laps
 
 
 def middle(laps: list[Lap]) -> Lap:
-    """The median of each figure."""
-    return Lap(
-        median(lap.wall for lap in laps),
-        median(lap.cpu for lap in laps),
-        max(lap.peak for lap in laps),
-        laps[0].requests,
-        laps[0].events,
-    )
+    """The median of each figure; of memory the most."""
+    figures = {name: median(asdict(lap)[name] for lap in laps) for name in ("wall", "cpu", "first")}
+    return Lap(**figures, peak=max(lap.peak for lap in laps), requests=laps[0].requests, events=laps[0].events)
 
 
-def ratio(laps: dict[str, list[Lap]]) -> float:
+def ratio(laps: dict[str, list[Lap]], peer: str = "script") -> float:
     """How many times as many events a second the loader does: the median over the rounds."""
-    pairs = zip(laps["script"], laps["loader"], strict=True)
-    return median(script.wall / loader.wall for script, loader in pairs)
+    return median(other.wall / loader.wall for other, loader in zip(laps[peer], laps["loader"], strict=True))
 
 
 @contextlib.contextmanager

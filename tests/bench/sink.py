@@ -1,7 +1,8 @@
 """The other side of the race: takes every request, counts, and answers as the provider would. Never the bottleneck.
 
-`python -m tests.bench.sink [--keep FILE]` prints its port. `GET /counts` answers what came since the last such call.
-Events are counted, not parsed; `--keep` writes the bodies to a file, one a line, for those who want to compare them.
+`python -m tests.bench.sink [--keep FILE] [--delay SECONDS]` prints its port. `GET /counts` answers what came since the
+last such call. Events are counted, not parsed; `--keep` writes the bodies to a file, one a line, for those who want to
+compare them; `--delay` holds back each answer, as a provider does that is far away.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import argparse
 import asyncio
 import json
 import re
+import time
 from pathlib import Path
 from typing import BinaryIO
 
 import httptools
 
-# A quote inside a JSON text is escaped, so that this stands in no value; nor does `"name":`.
+# A quote inside a JSON text is escaped, so that this stands in no value; nor does `"name":` or `"event_name":`.
 _COMMAND = re.compile(rb'"command_id":"([^"]*)"')
+_TAKEN = b'{"error_code":0,"data":{}}'
 
 
 class Sink:
@@ -24,16 +27,19 @@ class Sink:
 
     def __init__(self, keep: BinaryIO | None) -> None:
         self.requests = self.bytes = self.events = 0
+        self.first = 0.0
         self._keep = keep
 
     def answer(self, url: bytes, body: bytes) -> bytes:
         """The whole HTTP answer to one request."""
         if url == b"/counts":
-            counts = {"requests": self.requests, "bytes": self.bytes, "events": self.events}
+            counts = {"requests": self.requests, "bytes": self.bytes, "events": self.events, "first": self.first}
             self.requests = self.bytes = self.events = 0
             if self._keep is not None:
                 self._keep.flush()
             return _http(b"200 OK", json.dumps(counts).encode())
+        if not self.requests:
+            self.first = time.time()
         self.requests += 1
         self.bytes += len(body)
         if self._keep is not None:
@@ -43,6 +49,13 @@ class Sink:
             self.events += len(commands)
             results = b",".join([b'{"success":true,"command_id":"%b"}' % command for command in commands])
             return _http(b"200 OK", b'{"success":true,"results":[%b]}' % results)
+        if url == b"/api/v1/events":
+            self.events += 1
+            return _http(b"200 OK", _TAKEN)
+        if url == b"/v1/events/batch":
+            count = body.count(b'"event_name":')
+            self.events += count
+            return _http(b"200 OK", b'{"success":true,"processed_count":%d}' % count)
         self.events += body.count(b'"name":')
         return _http(b"201 Created", b'{"token":"token-%d"}' % self.requests)
 
@@ -52,8 +65,8 @@ def _http(status: bytes, body: bytes) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
+    def __init__(self, sink: Sink, delay: float) -> None:
+        self._sink, self._delay = sink, delay
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._body: list[bytes] = []
@@ -72,12 +85,17 @@ class _Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        self._transport.write(self._sink.answer(self._url, b"".join(self._body)))
+        answer = self._sink.answer(self._url, b"".join(self._body))
+        if self._delay and self._url != b"/counts":
+            asyncio.get_running_loop().call_later(self._delay, self._transport.write, answer)
+        else:
+            self._transport.write(answer)
 
 
-async def _serve(keep: BinaryIO | None) -> None:
+async def _serve(keep: BinaryIO | None, delay: float) -> None:
     sink = Sink(keep)
-    server = await asyncio.get_running_loop().create_server(lambda: _Connection(sink), "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Connection(sink, delay), "127.0.0.1", 0, backlog=512)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
@@ -85,5 +103,6 @@ async def _serve(keep: BinaryIO | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", type=Path)
-    kept = parser.parse_args().keep
-    asyncio.run(_serve(None if kept is None else kept.open("wb")))
+    parser.add_argument("--delay", type=float, default=0.0)
+    options = parser.parse_args()
+    asyncio.run(_serve(None if options.keep is None else options.keep.open("wb"), options.delay))

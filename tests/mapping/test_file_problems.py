@@ -188,7 +188,7 @@ FILES: list[tuple[str, str, list[str]]] = [
             "6:5: unknown key 'chnk'; did you mean 'chunk'?",
             "7:11: 'fast' is not a rate; expected requests and a unit such as 10/s, 100/min, 5000/h",
             "8:18: expected stop, reject, omit_time or send",
-            "9:18: expected at most 32",
+            "9:18: expected at most 64",
         ],
     ),
     (

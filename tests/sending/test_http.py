@@ -14,7 +14,7 @@ import trustme
 
 from loader.providers.base import Answer, Request
 from loader.sending.client import NoAnswer, NothingSent
-from loader.sending.http import MOST_BYTES, HttpClient
+from loader.sending.http import MOST_BYTES, MOST_WITHOUT_AIOHTTP, HttpClient
 from tests.support.wire import Serve, reset, serving
 
 BODY = b"x" * 300_000
@@ -202,7 +202,8 @@ def test_a_redirect_is_an_answer(location: bytes) -> None:
     assert answer.status == 307
 
 
-def test_no_more_connections_than_were_asked_for() -> None:
+@pytest.mark.parametrize("asked", [4, 64])
+def test_no_more_connections_than_were_asked_for(transport: str, asked: int) -> None:
     open_now, most = 0, 0
 
     async def counted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -220,11 +221,12 @@ def test_no_more_connections_than_were_asked_for() -> None:
     async def all_of_it() -> None:
         async with serving(counted) as port:
             address = f"http://127.0.0.1:{port}/x"
-            async with HttpClient(address, 4, 5.0) as client:
-                await asyncio.gather(*(client.send(Request("POST", address, HEADERS, BODY)) for _ in range(40)))
+            async with HttpClient(address, asked, 5.0) as client:
+                requests = (client.send(Request("POST", address, HEADERS, BODY)) for _ in range(10 * asked))
+                await asyncio.gather(*requests)
 
     asyncio.run(all_of_it())
-    assert most <= 4
+    assert most == (asked if transport == "aiohttp" else min(asked, MOST_WITHOUT_AIOHTTP))
 
 
 def compressed(body: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,9 +33,12 @@ def test_closing_writes_what_waits_once_and_leaves_nothing_behind(tmp_path: Path
         asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
         journal = Journal(checkpoint)
         changes = [set_chunk(RUN, NAME, start, "sent", attempts=1, changed="now") for start in range(3)]
-        tasks = [asyncio.create_task(journal.write([change, count_request(RUN, NAME)])) for change in changes]
-        # The first is under way, the others wait.
-        await asyncio.sleep(0)
+        tasks = []
+        for change in changes:
+            tasks.append(asyncio.create_task(journal.write([change, count_request(RUN, NAME)])))
+            # The first is under way when the others come.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
         journal.close()
         await asyncio.gather(*tasks)
         await asyncio.sleep(0.05)
@@ -43,3 +47,41 @@ def test_closing_writes_what_waits_once_and_leaves_nothing_behind(tmp_path: Path
     assert troubles == []
     assert [chunk["status"] for chunk in checkpoint.chunks_of(RUN)] == ["sent"] * 3
     assert checkpoint.destinations_of(RUN)[0]["requests"] == 3
+
+
+def test_what_is_written_at_one_moment_shares_a_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = staged(tmp_path, [{"events": 1, "status": "pending"} for _ in range(3)])
+    sizes: list[int] = []
+    commit = Journal._commit
+
+    def counted(journal: Journal, entries: list[Any]) -> Exception | None:
+        sizes.append(len(entries))
+        return commit(journal, entries)
+
+    async def write() -> None:
+        journal = Journal(checkpoint)
+        changes = [set_chunk(RUN, NAME, start, "sent", attempts=1, changed="now") for start in range(3)]
+        await asyncio.gather(*(journal.write([change]) for change in changes))
+        journal.close()
+
+    monkeypatch.setattr(Journal, "_commit", counted)
+    asyncio.run(write())
+    assert sizes == [3, 0]
+
+
+def test_a_journal_that_is_closed_at_once_writes_all(tmp_path: Path) -> None:
+    checkpoint = staged(tmp_path, [{"events": 1, "status": "pending"}])
+    troubles: list[object] = []
+
+    async def write() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+        journal = Journal(checkpoint)
+        task = asyncio.create_task(journal.write([set_chunk(RUN, NAME, 0, "sent", attempts=1, changed="now")]))
+        await asyncio.sleep(0)
+        journal.close()
+        await task
+        await asyncio.sleep(0.01)
+
+    asyncio.run(write())
+    assert troubles == []
+    assert [chunk["status"] for chunk in checkpoint.chunks_of(RUN)] == ["sent"]
