@@ -83,7 +83,7 @@ def _plan(stages: Stages, mapping: Mapping, checkpoint: Checkpoint, folder: Path
                 planner.count(frame, kept)
                 planner.add(kept.rows, events, set())
             planner.finish()
-        planner.commit(mapping=mapping.name, mapping_digest=mapping.digest, inputs=files, cursor=None, seconds=0.0)
+        planner.commit(mapping=mapping.name, mapping_digest=mapping.digest, inputs=files, seconds=0.0)
     # Encoding is a part of it.
     wall, cpu = stages.found["stage"]
     encoding = stages.found["check and encode"]
@@ -108,7 +108,7 @@ class _Silent:
     def advance(self, destination: str, *, sent: int = 0, rejected: int = 0, in_doubt: int = 0) -> None:
         """See `Progress`."""
 
-    def retrying(self, destination: str, seconds: float, message: str) -> None:
+    def retrying(self, destination: str, seconds: float, message: str, chunk: int) -> None:
         """See `Progress`."""
 
 
