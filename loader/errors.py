@@ -5,6 +5,7 @@
     ├── MappingError        exit 2  the mapping file is wrong; carries every problem at once
     ├── ProviderError       exit 2  a provider of another distribution is broken, or its name is taken
     ├── SourceError         exit 2  the data cannot be read, or changed while it was read
+    │   ├── NoFileMatches   exit 2  a glob finds no file; no error once files were loaded
     │   └── ConnectionLost  exit 2  the connection to the database broke; what was read is not kept
     ├── UnmetExpectation    exit 2  the source gave more or fewer rows than the mapping expects
     ├── LateEventsError     exit 2  events outside the time window that a provider accepts
@@ -21,8 +22,10 @@ Anything else that escapes is a bug: exit 1, too, and a traceback.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 
 class Exit(IntEnum):
@@ -78,6 +81,14 @@ class ProviderError(LoaderError):
 
 class SourceError(LoaderError):
     """The source cannot be read as the mapping says; nothing of this read is kept."""
+
+
+class NoFileMatches(SourceError):
+    """A glob of the source finds no file. `found`: the files that its other paths name."""
+
+    def __init__(self, message: str, found: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 class ConnectionLost(SourceError):

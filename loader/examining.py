@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from loader.checkpoint import VERSION, Checkpoint
-from loader.errors import Exit, LoaderError, MappingError
+from loader.errors import Exit, LoaderError, MappingError, NoFileMatches
 from loader.mapping import Mapping, bind, read
 from loader.plan import audit, open_part, standing
 from loader.providers.base import DestinationSettings
@@ -186,6 +186,8 @@ def _source(mapping: Mapping, checkpoint: Checkpoint | None, path: Path) -> tupl
                     filtered = frame.filtered + kept.filtered
                     events = max(len(destination.events(kept.rows).events) for destination in bound.destinations)
     except LoaderError as error:
+        if isinstance(error, NoFileMatches) and checkpoint is not None and checkpoint.knows_files():
+            return warning("source", f"{error}; files were loaded before, so that a run finds nothing new"), 0
         return problem("source", error), 0
     words = f"{plural(len(source.columns), 'column')}, {_rows_words(rows, filtered, events)}"
     if inputs:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from loader.checkpoint import Checkpoint, Row, left_to_retry
-from loader.errors import SourceError, StateError, UsageError
+from loader.errors import NoFileMatches, SourceError, StateError, UsageError
 from loader.mapping import Bound, Kept, Mapped, Mapping, StandIns, bind
 from loader.plan import (
     MaxRejected,
@@ -96,14 +96,21 @@ def plan_new(
     run = _new_name(checkpoint)
     copies = run_folder(folder, run) / "copies"
     try:
-        files = find_files(mapping.source, copies)
+        try:
+            files = find_files(mapping.source, copies)
+        except NoFileMatches as error:
+            # Where those that were loaded are moved away, this is a night like any other.
+            if not checkpoint.knows_files():
+                raise
+            say(str(error))
+            files = list(error.found)
         new = new_files(
             files, checkpoint, names, again=options.again, told_by=_told_by(mapping),
             settle=0.0 if isinstance(mapping.source, SqlSettings) else mapping.source.settle,
         )  # fmt: skip
         for line in new.notes:
             say(line)
-        if files and not new.inputs:
+        if not new.inputs and not isinstance(mapping.source, SqlSettings):
             hold_to(None if resumed else expect, 0, before, say)
             raise _NothingNewError
         source = open_source(

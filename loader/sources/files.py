@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-from loader.errors import SourceError
+from loader.errors import NoFileMatches, SourceError
 from loader.sources.base import Input, unreadable
 from loader.sources.remote import Remote, is_remote
 
@@ -43,17 +43,22 @@ def find(paths: Sequence[str], copies: Path) -> list[Input]:
     """The files that `paths` (paths and globs) name: in the order of the list, a glob's in the order of their names.
 
     `copies`: the folder for what is read of remote files. A file that is named twice is taken once. Raises SourceError
-    where a path or a glob finds no file.
+    where a path names no file, NoFileMatches where a glob does.
     """
     found: dict[object, Input] = {}
+    unmatched = []
     remote = Remote(copies)
     for path in paths:
-        if is_remote(path):
-            for item in remote.find(path):
-                found.setdefault(item.path, item)
-            continue
-        for match in _matches(path):
-            found.setdefault(match.resolve(), _input(str(match)))
+        try:
+            if is_remote(path):
+                found |= {item.path: item for item in remote.find(path) if item.path not in found}
+            else:
+                for match in _matches(path):
+                    found.setdefault(match.resolve(), _input(str(match)))
+        except NoFileMatches as error:
+            unmatched.append(str(error))
+    if unmatched:
+        raise NoFileMatches("; ".join(unmatched), list(found.values()))
     return list(found.values())
 
 
@@ -68,7 +73,7 @@ def _matches(path: str) -> list[Path]:
         raise SourceError(f"{path}: there is no such file")
     matches = [match for match in _glob(literal) if not match.is_dir()]
     if not matches:
-        raise SourceError(f"{path}: no file matches")
+        raise NoFileMatches(f"{path}: no file matches")
     return matches
 
 

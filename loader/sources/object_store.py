@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from loader.errors import SourceError
+from loader.errors import NoFileMatches, SourceError
 
 try:
     import boto3
@@ -96,7 +96,7 @@ class Stores:
         except _FAILURES as error:
             raise _failure(address, error) from None
         if not found:
-            raise SourceError(f"{address}: no file matches")
+            raise NoFileMatches(f"{address}: no file matches")
         return [
             _Object(f"{root}/{item['path']}", item["size"], item["last_modified"], item["e_tag"], store, item["path"])
             for item in found

@@ -59,6 +59,20 @@ def test_a_file_without_rows_is_said(project: QuickProject, stand_in: RunningSan
     assert "in/1.csv" not in ended.err
 
 
+def test_no_file_is_a_mistake_only_before_the_first(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = nightly(project, stand_in.url)
+    assert project.run().code == 2
+    night(project, 1)
+    assert project.run().code == 0
+    (project.folder / "in/1.csv").rename(project.folder / "loaded.csv")
+    ended = project.run()
+    assert (ended.code, ended.json["status"]) == (0, "nothing_new")
+    assert ended.err == f"load: {project.folder}/in/*.csv: no file matches\n"
+    assert "files were loaded before, so that a run finds nothing new" in project.loader("doctor", path).out
+    night(project, 2)
+    assert project.run().destination()["sent"] == 10
+
+
 def test_a_new_file_may_have_another_column_than_those_that_were_loaded(
     project: QuickProject, stand_in: RunningSandbox
 ) -> None:
