@@ -12,6 +12,7 @@ Whatever happens between two steps, the checkpoint holds a state from which the 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -240,12 +241,14 @@ class Delivery:
         if piece.body is None:
             piece.body = target.route.envelope.bodies(piece.events).item(0, "body")
         request = target.route.request(target.settings, piece.body, piece.user)
+        left = time.monotonic()
         try:
             receipt = target.route.read(await self._client.send(request), piece.rows)
         except NothingSent as error:
             receipt = Receipt(Outcome.NOT_TAKEN, message=str(error))
         except NoAnswer as error:
             receipt = Receipt(Outcome.IN_DOUBT, message=str(error))
+        self._pacer.answered(time.monotonic() - left)
         if not (receipt.message or receipt.refused or receipt.token):
             return receipt
         # Some servers repeat the request's path or headers in an error; keys must not reach the checkpoint that way.
