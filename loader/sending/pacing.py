@@ -7,8 +7,8 @@ import random
 import time
 
 FIRST_WAIT = 0.5
-# Requests do not take equally long to arrive; without some room the last of a window would meet the first of it. No more
-# room is needed than the longest of them took to be answered, and no more than this share of the window is given.
+# Requests do not take equally long to arrive; without some room the last of a window would meet the first of it. What
+# the longest of them took to be answered is enough, and no more than this share of the window is given.
 MOST_ROOM = 0.01
 LONGEST_WAIT = 60.0
 # Chunks in doubt one after another: something between us and the provider is broken, and each further try adds doubt.
