@@ -252,15 +252,16 @@ class Delivery:
             receipt = Receipt(Outcome.NOT_TAKEN, message=str(error))
         except NoAnswer as error:
             receipt = Receipt(Outcome.IN_DOUBT, message=str(error))
+        seconds = time.monotonic() - began
+        self._pacer.answered(seconds)
         if receipt.message or receipt.refused or receipt.token:
             # Some servers repeat the request's path or headers in an error; keys must not reach the checkpoint so.
             hidden = sent_forms(self._secrets, request.headers)
             refused = {at: without(words, hidden) for at, words in receipt.refused.items()}
             token = None if receipt.token is None else without(receipt.token, hidden)
             receipt = replace(receipt, token=token, message=without(receipt.message, hidden), refused=refused)
-        seconds = round(time.monotonic() - began, 3)
         said = {"token": receipt.token, "message": receipt.message, "refused": len(receipt.refused) or None}
-        self._log("answer", piece, outcome=receipt.outcome.value, seconds=seconds, **said)
+        self._log("answer", piece, outcome=receipt.outcome.value, seconds=round(seconds, 3), **said)
         return receipt
 
     def _log(self, event: str, piece: Piece, **fields: Any) -> None:

@@ -7,8 +7,9 @@ import random
 import time
 
 FIRST_WAIT = 0.5
-# Requests do not take equally long to arrive; without some room the last of a minute would meet the first of it.
-SLACK = 1.01
+# Requests do not take equally long to arrive; without some room the last of a window would meet the first of it. What
+# the longest of them took to be answered is enough, and no more than this share of the window is given.
+MOST_ROOM = 0.01
 LONGEST_WAIT = 60.0
 # Chunks in doubt one after another: something between us and the provider is broken, and each further try adds doubt.
 MOST_IN_DOUBT = 5
@@ -22,7 +23,10 @@ class Pacer:
     """One destination's clock. All its requests ask for their `turn`; a pause holds all of them back."""
 
     def __init__(self, rate: float | None) -> None:
-        self._interval = SLACK / rate if rate else 0.0
+        """`rate`: requests a second, or None. A whole number may be counted by the second, any other by the minute."""
+        self._rate = rate
+        self._window = 1.0 if rate and rate.is_integer() else 60.0
+        self._longest: float | None = None
         self._next = 0.0
         self._paused_until = 0.0
         self._failures = 0
@@ -34,13 +38,25 @@ class Pacer:
         while True:
             now = time.monotonic()
             slot = max(now, self._next, self._paused_until)
-            self._next = slot + self._interval
+            self._next = slot + self._interval()
             if slot > now:
                 await self.sleep(slot - now)
             if self.halt.is_set():
                 raise Halted
             if not self.paused:
                 return
+
+    def _interval(self) -> float:
+        """Seconds from one request to the next."""
+        if not self._rate:
+            return 0.0
+        most = MOST_ROOM * self._window
+        room = most if self._longest is None else min(most, self._longest)
+        return (1.0 + room / self._window) / self._rate
+
+    def answered(self, seconds: float) -> None:
+        """A request was answered, or given up, after so many seconds: it arrived no later."""
+        self._longest = max(seconds, self._longest or 0.0)
 
     @property
     def paused(self) -> bool:
