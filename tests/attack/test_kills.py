@@ -16,7 +16,7 @@ from tests.attack.kills import kill
 from tests.support.routes import WAYS, Way
 from tests.support.sandbox import RunningSandbox, sandbox
 
-KILLS = 4
+KILLS = 3
 
 
 @pytest.fixture(scope="module")
