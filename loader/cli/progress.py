@@ -103,6 +103,14 @@ class Silent:
         now = self.deliveries[destination]
         now.retries, now.waits_until, now.because = now.retries + 1, time.monotonic() + seconds, message
 
+    def found_rate(self, destination: str, rate: float) -> None:
+        """See `sending.Progress`."""
+        words = f"{rate:.0f}/s" if rate >= 10 else f"{rate * 60:.0f}/min"
+        self.say(
+            f"{destination}: no rate is published; about {words} were taken before more was refused. "
+            f"`rate: {words}` in the mapping begins with that"
+        )
+
     def say(self, line: str) -> None:
         """See `planning.Watch`."""
 

@@ -42,6 +42,9 @@ class Progress(Protocol):
     def retrying(self, destination: str, seconds: float, message: str, chunk: int) -> None:
         """The destination pauses for `seconds` because of what became of a chunk (its number): `message`."""
 
+    def found_rate(self, destination: str, rate: float) -> None:
+        """The provider, which publishes no rate, took `rate` requests a second before it refused more."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -126,6 +129,8 @@ class Delivery:
                 self._next_part[1].cancel()
         if tasks:
             await asyncio.gather(*tasks)
+        if self._pacer.found is not None:
+            self._progress.found_rate(self._target.name, self._pacer.found)
         if self._ending is not None:
             raise self._ending
 
@@ -315,8 +320,8 @@ class Delivery:
 
     def _pause(self, piece: Piece, receipt: Receipt) -> float:
         """Pause the destination; the seconds."""
-        floor = self._target.route.floor if receipt.message.startswith("HTTP 429") else 0.0
-        wait = self._pacer.failed(receipt.wait, floor)
+        too_fast = receipt.message.startswith("HTTP 429")
+        wait = self._pacer.failed(receipt.wait, self._target.route.floor if too_fast else 0.0, too_fast=too_fast)
         self._progress.retrying(self._target.name, wait, receipt.message, piece.number)
         return wait
 

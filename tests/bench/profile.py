@@ -111,6 +111,9 @@ class _Silent:
     def retrying(self, destination: str, seconds: float, message: str, chunk: int) -> None:
         """See `Progress`."""
 
+    def found_rate(self, destination: str, rate: float) -> None:
+        """See `Progress`."""
+
 
 def _send(stages: Stages, mapping: Mapping, checkpoint: Checkpoint, folder: Path) -> None:
     targets = _targets(mapping, checkpoint, _RUN)

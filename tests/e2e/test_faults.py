@@ -5,6 +5,7 @@ The attacks' table of faults has more of them, each for every route.
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -231,3 +232,28 @@ def test_what_is_resent_without_being_asked_goes_on_after_an_outage(project: Pro
     ended = project.run()
     assert (ended.code, ended.json["status"], ended.destination()["sent"]) == (0, "done", 30)
     assert sorted(arrived(stand_in.received("bloomreach"))) == list(range(1, 31))
+
+
+def test_a_rate_is_used_to_the_full_and_evenly(project: Project, stand_in: RunningSandbox) -> None:
+    prepare(project, stand_in, "bloomreach", rate="600/min")
+    ended = project.run()
+    assert (ended.code, ended.json["status"]) == (0, "done")
+    times = [request["at"] for request in stand_in.requests()]
+    assert len(times) == 50
+    assert 4.9 <= times[-1] - times[0] < 5.6
+    gaps = [after - before for before, after in pairwise(times)]
+    assert sum(0.05 < gap < 0.15 for gap in gaps) > 40
+
+
+def test_the_rate_that_was_found_is_named(project: Project, stand_in: RunningSandbox) -> None:
+    project.csv(numbered(120))
+    project.mapping(simple_mapping({**credentials("pushengage", stand_in.url), "late_events": "omit_time"}))
+    stand_in.faults([{"kind": "429", "at": [60], "retry_after": 2}])
+    ended = project.loader("run", str(project.mapping_path))
+    assert ended.code == 0
+    assert len(stand_in.received("pushengage")) == 120
+    found = re.search(r"pushengage: no rate is published; about (\d+)/s were taken before more was refused", ended.err)
+    assert found is not None, ended.err
+    # Some sixty in two seconds and a little.
+    assert 12 <= int(found[1]) <= 35
+    assert f"`rate: {found[1]}/s` in the mapping begins with that" in ended.err

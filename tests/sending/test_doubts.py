@@ -42,6 +42,8 @@ class Nobody:
 
     def retrying(self, destination: str, seconds: float, message: str, chunk: int) -> None: ...
 
+    def found_rate(self, destination: str, rate: float) -> None: ...
+
 
 def deliver(checkpoint: Checkpoint, client: Client, **settings: Any) -> None:
     async def all_of_it() -> None:
