@@ -67,7 +67,7 @@ def test_too_old_to_be_sent_again(tmp_path: Path, doubted: bool) -> None:
 
 
 def test_a_chunk_that_is_pending_again_after_a_doubt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pacer, "failed", lambda *_: 0.0)
+    monkeypatch.setattr(Pacer, "failed", lambda *_, **__: 0.0)
     checkpoint = staged(tmp_path, [{"events": 3, "status": "pending"}])
     client = Scripted(NoAnswer("no answer in time"), Answer(400, {}, b'{"code":31}'), Answer(401, {}, b'{"code":10}'))
     with pytest.raises(Refused):
