@@ -65,7 +65,7 @@ def run(path: Path, options: Options) -> Result:
 
 
 def _run(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options) -> Result:
-    before, stopped = _finish_unfinished(mapping, checkpoint, folder, options)
+    before, stopped, left = _finish_unfinished(mapping, checkpoint, folder, options)
     if stopped is not None:
         return stopped
     error = None
@@ -76,8 +76,10 @@ def _run(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Option
         if not before:
             raise
         planned, error = None, failure
+        if any(not checkpoint.untouched(run.run) for run in before if run.run is not None):
+            error.exit_code = Exit.UNREACHABLE
     if planned is not None:
-        result = _deliver(mapping, checkpoint, folder, planned, options)
+        result = _deliver(mapping, checkpoint, folder, planned, replace(options, stop_after=left))
         return Result(result.run, before, result.error, result.doubts_left)
     return _nothing_more(mapping, checkpoint, before, error)
 
@@ -116,7 +118,7 @@ def retry(path: Path, options: Options, again: Again) -> Result:
         planned = plan_again(mapping, checkpoint, folder, again, options.watch)
 
         def deliver() -> Result:
-            done, stopped = _finish_unfinished(mapping, checkpoint, folder, options, planned)
+            done, stopped, _ = _finish_unfinished(mapping, checkpoint, folder, options, planned)
             return _nothing_more(mapping, checkpoint, done) if stopped is None else stopped
 
         return _noted(checkpoint, deliver)
@@ -143,8 +145,9 @@ def plan(path: Path, options: Options) -> Result:
 
 def _finish_unfinished(
     mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options, new: Sequence[str] = ()
-) -> tuple[list[RunTotals], Result | None]:
-    """Deliver what runs of before, or those that are `new`, have left; which are finished now, and what stopped one."""
+) -> tuple[list[RunTotals], Result | None, int | None]:
+    """Deliver what runs of before, or those that are `new`, have left; which are finished now, what stopped one, and
+    how many events may still be sent (None: any number)."""
     before: list[RunTotals] = []
     left = options.stop_after
     while (unfinished := checkpoint.unfinished()) is not None:
@@ -152,19 +155,21 @@ def _finish_unfinished(
             options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
         _prove(checkpoint, folder, unfinished["run"])
         if left == 0:
-            return before, Result(totals(checkpoint, unfinished["run"]), before, None, bool(checkpoint.in_doubt()))
+            stopped = Result(totals(checkpoint, unfinished["run"]), before, None, bool(checkpoint.in_doubt()))
+            return before, stopped, left
         sent = totals(checkpoint, unfinished["run"]).sent
         resumed = _deliver(mapping, checkpoint, folder, unfinished, replace(options, stop_after=left))
         if left is not None:
             left = max(0, left - (resumed.run.sent - sent))
         if resumed.error is not None or resumed.run.status not in FINISHED:
-            return before, replace(resumed, before=before)
+            return before, replace(resumed, before=before), left
         before.append(resumed.run)
-    return before, None
+    return before, None, left
 
 
 def _open(folder: Path, mapping: Mapping) -> Checkpoint:
     checkpoint = Checkpoint.open(folder, mapping.name)
+    checkpoint.claim(mapping.path.absolute())
     # A plan that was cut short was never committed, so its folder is all there is of it.
     discard_others(folder, {row["run"] for row in checkpoint.all_runs()})
     return checkpoint

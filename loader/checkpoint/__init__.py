@@ -1,6 +1,7 @@
 """The checkpoint: the durable record of runs, chunks, tokens, rejections and cursors, one SQLite file per mapping.
 
     meta          version, mapping                     one row; a newer version is refused, never guessed at
+                  `mapping`: the path of the file, so that no other one uses its state
     runs          run, of, mapping, mapping_digest, created, finished, status, rows_read, rows_filtered,
                   rows_rejected, events, plan_digest, seconds, again
                   `of`: the run whose refused events this one sends again; null where the rows were read from the source

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import RowMapping
 
 from loader.checkpoint.database import Database
-from loader.checkpoint.tables import chunks, cursors, destinations, endings, files, ids, planned, refusals, runs
+from loader.checkpoint.tables import chunks, cursors, destinations, endings, files, ids, meta, planned, refusals, runs
+from loader.errors import StateError
 
 # Chunks that are read at once: the bound of memory where a chunk is a single event.
 PAGE = 1000
@@ -24,6 +27,30 @@ FINISHED = ("done", "in_doubt")
 
 class Checkpoint(Database):
     """The checkpoint of one mapping."""
+
+    def claim(self, mapping: Path) -> None:
+        """Note that this is the state of `mapping`, an absolute path.
+
+        Raises StateError where another mapping has it that is still there and says something else: each would send the
+        other's events. One that was moved keeps its state.
+        """
+        with self.reading() as connection:
+            owner = Path(connection.scalar(sa.select(meta.c.mapping)) or "")
+        if owner == mapping:
+            return
+        with contextlib.suppress(OSError):
+            if owner.is_absolute() and not owner.samefile(mapping) and owner.read_bytes() != mapping.read_bytes():
+                raise StateError(
+                    f"the state in {self.path.parent} is that of {owner}. Give {mapping} another name, or a --state of "
+                    f"its own; if it is {owner.name} as it is now, move the old one away"
+                )
+        with self.writing() as connection:
+            connection.execute(sa.update(meta).values(mapping=str(mapping)))
+
+    def known_destinations(self) -> set[str]:
+        """The names of all destinations that a plan was made for."""
+        with self.reading() as connection:
+            return set(connection.scalars(sa.select(destinations.c.destination).distinct()))
 
     # Runs -----------------------------------------------------------------------------------------------------------
 
@@ -313,6 +340,12 @@ class Checkpoint(Database):
             connection.execute(change)
             if but:
                 connection.execute(undo.values(written=None), [{"lost": row} for row in but])
+
+    def written_to(self, file: str) -> set[tuple[str, str]]:
+        """Run and reason of the rejected events whose rows stand in `file`, to be loaded from there."""
+        query = sa.select(refusals.c.run, refusals.c.reason).where(refusals.c.written == file).distinct()
+        with self.reading() as connection:
+            return {(row.run, row.reason) for row in connection.execute(query.where(refusals.c.retried.is_(None)))}
 
     def files_of(self, run: str) -> list[RowMapping]:
         """The files that a run loaded, in the order of their rows."""

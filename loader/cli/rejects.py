@@ -142,6 +142,12 @@ def _write(
     """
     marked = any(checkpoint.refusals_of(run) for run in runs)
     here, before = str(output.absolute()), 0
+    others = {run for run, why in checkpoint.written_to(here) if run not in runs or reason not in (None, why)}
+    if others:
+        raise UsageError(
+            f"{output} is where rejected rows of run {', '.join(sorted(others))} were written, to be loaded from there;"
+            " choose another file"
+        )
     with hold(folder) if marked else nullcontext(), checkpoint.writing():
         frames: dict[str, pl.DataFrame] = {}
         for run in runs:

@@ -135,16 +135,19 @@ class BoundDestination:
         return self.destination.settings.late_events == "omit_time" and window is not None and window.past is None
 
     def _required(self, frame: pl.DataFrame) -> dict[str, list[Failure]]:
-        """Rows without a user, a name or a time."""
+        """Rows without a user, a name, a time or an id, where these are mapped."""
         found: dict[str, list[Failure]] = {}
         for bound in self._fields:
             name, sql = bound.field.name, bound.field.values[0].expr
-            if name not in ("user", "name", "time") or (name == "time" and self._time_is_never_sent):
+            if name not in ("id", "user", "name", "time") or (name == "time" and self._time_is_never_sent):
                 continue
             column = frame.get_column(name)
             checks = [(column.is_null(), "null")]
             if name != "time":
                 checks.append((column.str.strip_chars().str.len_bytes() == 0, "blank"))
+            if name == "id":
+                # SQLite ends a text there, so that it would be taken for another.
+                checks.append((column.str.contains("\0", literal=True), "not to be kept: it has a NUL character"))
             for mask, what in checks:
                 if mask.any():
                     failure = Failure(mask.fill_null(False), f"missing_{name}", f"{name}{describe(sql)} is {what}")

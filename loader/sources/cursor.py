@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
@@ -16,6 +17,8 @@ from loader.jsontype import DIGITS
 from loader.rejection import ROW, reject
 from loader.settings import Cursor, CursorValue
 from loader.sources.base import nearest
+
+_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
 
 
 class Watch:
@@ -60,6 +63,8 @@ class Watch:
     def apply(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, int, pl.DataFrame | None]:
         """The rows above the floor, how many were not, and rejections of those without a value (which stay)."""
         values = rows[self.column].cast(self._dtype)
+        if self._dtype == pl.String:
+            self._refuse_numbers(rows, values)
         top = _python(values.drop_nans().max() if self._dtype.is_float() else values.max())
         if top is not None and (self.highest is None or top > self.highest):  # type: ignore[operator]
             self.highest = top
@@ -82,6 +87,23 @@ class Watch:
         if not isinstance(self._dtype, pl.Decimal) or not isinstance(floor, Decimal):
             return floor
         return floor.quantize(Decimal(1).scaleb(-self._dtype.scale), ROUND_CEILING if self._reaches else ROUND_FLOOR)
+
+    def _refuse_numbers(self, rows: pl.DataFrame, values: pl.Series) -> None:
+        """Numbers as text, where they are not equally long, would come in the wrong order: 99, then 100."""
+        others = [text for text in (self.highest, self.floor) if isinstance(text, str)]
+        lengths = {len(text) for text in others if re.fullmatch(_NUMBER, text)}
+        numbers = rows.filter(values.str.contains(f"^(?:{_NUMBER})$"))
+        if numbers.is_empty():
+            return
+        lengths.add(len(numbers.row(0, named=True)[self.column]))
+        odd = numbers.filter(pl.col(self.column).str.len_bytes() != min(lengths)) if len(lengths) == 1 else numbers
+        if not odd.is_empty():
+            first = odd.row(0, named=True)
+            raise SourceError(
+                f"row {first[ROW]}: the cursor's column '{self.column}' is text and holds numbers, here "
+                f"{first[self.column]}; text is compared by its bytes, so that 100 comes before 99. Write "
+                f"`types: {{{self.column}: integer}}` under `source:`; in a query, CAST it"
+            )
 
     def _refuse_order(self, rows: pl.DataFrame, below: pl.Series) -> None:
         first = rows.filter(below).row(0, named=True)

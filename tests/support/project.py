@@ -113,10 +113,10 @@ class Project:
         return process.returncode
 
 
-def numbered(count: int, users: int = 7) -> list[list[object]]:
-    """Rows for `simple_mapping`: number, user and a moment."""
+def numbered(count: int, users: int = 7, first: int = 1) -> list[list[object]]:
+    """Rows for `simple_mapping`: number, from `first` on, user and a moment."""
     rows: list[list[object]] = [["number", "user", "at"]]
-    for number in range(1, count + 1):
+    for number in range(first, first + count):
         rows.append([number, f"{number % users:05d}", f"2026-03-01T10:{number // 60 % 60:02d}:{number % 60:02d}Z"])
     return rows
 
