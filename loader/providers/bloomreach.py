@@ -195,13 +195,10 @@ class Commands(_Track):
             isinstance(result, dict) and isinstance(result.get("success"), bool) for result in results
         ):
             return Receipt(Outcome.IN_DOUBT, message="HTTP 200, but the body is not Bloomreach's answer")
-        positions = {str(row): position for position, row in enumerate(rows)}
-        if all("command_id" in result for result in results):
-            placed = {positions.get(str(result["command_id"]), -1): result for result in results}
-        else:
-            placed = dict(enumerate(results))
-        if len(results) != len(rows) or sorted(placed) != list(range(len(rows))):
-            return Receipt(Outcome.IN_DOUBT, message=f"{len(results)} results for {len(rows)} commands")
+        placed = _placed(results, rows)
+        if placed is None:
+            words = f"HTTP 200, but its {len(results)} results are not told apart for {len(rows)} commands"
+            return Receipt(Outcome.IN_DOUBT, message=words)
         refused = {at: _words(result) for at, result in sorted(placed.items()) if not result["success"]}
         if len(refused) == len(rows) and all(words.startswith(_NO_PERMISSION) for words in refused.values()):
             return Receipt(Outcome.STOPPED, message=f"HTTP 200: {refused[0]}")
@@ -263,6 +260,18 @@ def _request(settings: BloomreachSettings, path: str, body: bytes) -> Request:
     base = (settings.base_url or BLOOMREACH.base_url).rstrip("/")
     headers = {"Content-Type": "application/json", "Authorization": access}
     return Request("POST", f"{base}/track/v2/projects/{project}/{path}", headers, body)
+
+
+def _placed(results: Sequence[Mapping[str, object]], rows: Sequence[int]) -> dict[int, Mapping[str, object]] | None:
+    """Position in the chunk → its result; None unless each command has exactly one. `command_id` matches a result
+    with its command (BATCH_COMMANDS), the order of the results only where none has an id: no page tells the order."""
+    if any("command_id" in result for result in results):
+        positions = {str(row): position for position, row in enumerate(rows)}
+        placed = {positions.get(str(result.get("command_id")), -1): result for result in results}
+    else:
+        placed = dict(enumerate(results))
+    whole = len(results) == len(rows) and placed.keys() == set(range(len(rows)))
+    return placed if whole else None
 
 
 def _failure(answer: Answer, said: object) -> Receipt:

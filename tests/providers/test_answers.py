@@ -71,6 +71,9 @@ def result(row: int, success: bool = True, **more: Any) -> dict[str, Any]:
         (BLOOMREACH, answer(200, results(result(11), result(12), result(12))), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, results(result(11), result(12), result(99))), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, results(result(11), result(12), {"command_id": "13"})), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, results(*(result(row) for row in [*ROWS, 13]))), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, results(*[{"success": True}] * 2)), Outcome.IN_DOUBT),
+        (BLOOMREACH, answer(200, results(*[{"success": True}] * 4)), Outcome.IN_DOUBT),
         (BLOOMREACH, answer(200, results(*[NO_PERMISSION] * 3)), Outcome.STOPPED),
         (BLOOMREACH, answer(200, results({"success": True}, *[NO_PERMISSION] * 2)), Outcome.TAKEN),
         (BLOOMREACH_ONE, answer(200, NO_PERMISSION), Outcome.STOPPED),
@@ -196,6 +199,16 @@ def test_bloomreach_results_in_any_order(order: tuple[int, ...]) -> None:
 def test_bloomreach_results_without_ids_are_in_order() -> None:
     given = results({"success": True}, {"success": False, "errors": ["late"]}, {"success": True})
     assert BLOOMREACH.read(answer(200, given), ROWS).refused == {1: "late"}
+
+
+@pytest.mark.parametrize("without", [0, 1, 2])
+@pytest.mark.parametrize("given", [{}, {"command_id": None}])
+def test_bloomreach_results_of_which_some_have_ids_blame_no_row(without: int, given: dict[str, Any]) -> None:
+    said = [result(13, False, errors=["bad event of 13"]), result(12), result(11)]
+    said[without] = {key: value for key, value in said[without].items() if key != "command_id"} | given
+    receipt = BLOOMREACH.read(answer(200, results(*said)), ROWS)
+    assert (receipt.outcome, receipt.refused) == (Outcome.IN_DOUBT, {})
+    assert "3 results are not told apart for 3 commands" in receipt.message
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _whole(self) -> None:
         """A file with a tag, in part where that is asked for."""
+        if not self.server.whole:
+            self._part()
+            return
         content, tag, start = self.server.content, self.server.tag, 0
         asked = self.headers.get("Range")
         if asked is not None and self.headers.get("If-Range") == tag and self.server.ranges:
@@ -73,6 +76,22 @@ class Handler(BaseHTTPRequestHandler):
                 return
         self.wfile.write(b"0\r\n\r\n")
 
+    def _parted(self) -> None:
+        """A file of unknown size that breaks off, and goes on with what `parts` says: bytes, and Content-Range."""
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        if not start:
+            self._start(200, None, ETag='"1"', Transfer_Encoding="chunked")
+            self.wfile.write(b"%x\r\n%s\r\n" % (1_500_000, CONTENT[:1_500_000]))
+            self.close_connection = True
+            return
+        size, said = self.server.parts(start)
+        self._start(206, None, ETag='"1"', Transfer_Encoding="chunked", Content_Range=said)
+        self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (size, CONTENT[start : start + size]))
+
+    def _part(self) -> None:
+        self._start(206, 1000, ETag='"1"', Content_Range=f"bytes 0-999/{len(CONTENT)}")
+        self.wfile.write(CONTENT[:1000])
+
     def _endless(self) -> None:
         self._start(200, None, Connection="close")
         self.wfile.write(CONTENT)
@@ -102,13 +121,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """`seen`: paths and headers that were asked for. `cuts`: so many answers are cut off."""
+    """`seen`: paths and headers that were asked for. `cuts`: so many answers are cut off. `parts`: see `_parted`."""
+
+    parts: Callable[[int], tuple[int, str]]
 
     def __init__(self, context: ssl.SSLContext) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.socket = context.wrap_socket(self.socket, server_side=True)
         self.seen: list[tuple[str, dict[str, str]]] = []
-        self.cuts, self.tag, self.ranges, self.content = 0, '"1"', True, CONTENT
+        self.cuts, self.tag, self.ranges, self.whole, self.content = 0, '"1"', True, True, CONTENT
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is no news."""
@@ -221,6 +242,53 @@ def test_a_broken_connection_that_cannot_go_on(server: Server, tmp_path: Path, p
     words = failure(file.whole)
     assert "run again" in words
     assert "connection broke" in words or "cannot be read to its end" in words
+
+
+def test_parts_that_end_early_are_followed_by_the_next(server: Server, tmp_path: Path) -> None:
+    whole = len(CONTENT)
+
+    def parts(start: int) -> tuple[int, str]:
+        size = min(1_200_000, whole - start)
+        return size, f"bytes {start}-{start + size - 1}/{whole}"
+
+    server.parts = parts
+    assert found(server, "parted.csv", tmp_path).whole().read_bytes() == CONTENT
+    asked = [headers.get("Range") for _, headers in server.seen]
+    assert asked == [None, None, "bytes=1048576-", "bytes=2248576-", "bytes=3448576-"]
+
+
+@pytest.mark.parametrize(
+    ("size", "said", "words"),
+    [
+        (1000, "bytes 1048576-4000003/4000004", "promised the bytes up to 4000004 of 4000004, and 1049576 arrived"),
+        (1000, "bytes 1048576-1048675/4000004", "promised the bytes up to 1048676 of 4000004, and 1049576 arrived"),
+        (1000, "bytes 1048576-1049575/*", "sends next, 'bytes 1048576-1049575/*'"),
+        (1000, "bytes 1048576-1049575/1049000", "sends next, 'bytes 1048576-1049575/1049000'"),
+        (1000, "bytes 1048576-1048575/4000004", "sends next, 'bytes 1048576-1048575/4000004'"),
+        (1000, "bytes 1048577-1049576/4000004", "does not go on from there"),
+    ],
+)
+def test_a_part_that_is_not_as_it_is_said(server: Server, tmp_path: Path, size: int, said: str, words: str) -> None:
+    server.parts = lambda _start: (size, said)
+    told = failure(found(server, "parted.csv", tmp_path).whole)
+    assert words in told
+    assert "run again, or copy the file here first" in told
+
+
+def test_parts_that_disagree_about_the_whole(server: Server, tmp_path: Path) -> None:
+    whole = iter([4_000_004, 1_050_576])
+    server.parts = lambda start: (1000, f"bytes {start}-{start + 999}/{next(whole)}")
+    told = failure(found(server, "parted.csv", tmp_path).whole)
+    assert "1049576 of 4000004 bytes arrived" in told
+
+
+def test_a_part_where_all_was_asked_for(server: Server, tmp_path: Path) -> None:
+    told = failure(lambda: found(server, "part.csv", tmp_path))
+    assert "sends 'bytes 0-999/4000004' where all was asked for" in told
+    # It may begin to do so when the file is found already.
+    file = found(server, "whole.csv", tmp_path)
+    server.whole = False
+    assert "where all was asked for" in failure(file.whole)
 
 
 def test_a_file_that_changes(server: Server, tmp_path: Path) -> None:
