@@ -76,8 +76,6 @@ def _run(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Option
         if not before:
             raise
         planned, error = None, failure
-        if any(not checkpoint.untouched(run.run) for run in before if run.run is not None):
-            error.exit_code = Exit.UNREACHABLE
     if planned is not None:
         result = _deliver(mapping, checkpoint, folder, planned, replace(options, stop_after=left))
         return Result(result.run, before, result.error, result.doubts_left)

@@ -39,6 +39,7 @@ REASONS: dict[str, str] = {
     "not_computable": "the expression fails on this row",
     "not_in_lookup": "the value is not in the lookup table, and there is no default",
     "not_finite": "the number is NaN or infinite",
+    "missing_id": "the event has no id, by which it would be known when it comes again",
     "missing_user": "the event has no user",
     "missing_name": "the event has no name",
     "missing_time": "the event has no time",

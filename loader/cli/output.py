@@ -11,16 +11,20 @@ from typing import Any
 
 import click
 
-from loader.errors import LoaderError, MappingError
+from loader.errors import LoaderError, MappingError, UsageError
 
 
 def show(text: str | bytes) -> None:
     """Print a result."""
     try:
         click.echo(text)
-    except BrokenPipeError:
+    except OSError as error:
         # Python writes what is buffered once more when it ends: into nothing then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise UsageError(
+                f"the result cannot be printed: {error.strerror}. What was done is done; `loader status` shows it"
+            ) from None
 
 
 def show_json(value: Any) -> None:

@@ -107,10 +107,14 @@ def command(
             result = pipeline.run(mapping, options)
         ending.result = result
         progress.close()
-        if as_json:
-            show_result_as_json(result)
-        elif not quiet:
-            show(_text(result, mapping, state, server, forgotten=forgotten))
+        try:
+            if as_json:
+                show_result_as_json(result)
+            elif not quiet:
+                show(_text(result, mapping, state, server, forgotten=forgotten))
+        except UsageError as error:
+            # It cannot be printed; how the load ended is what counts.
+            complain(error)
     leave(result, summed_up=not as_json and not quiet)
 
 

@@ -107,17 +107,3 @@ def test_a_new_destination_is_told_where_it_begins(project: QuickProject, stand_
     ended = project.run()
     assert ended.code == 0
     assert "second is new and gets what is above the cursor (5)" in ended.err
-
-
-def test_a_source_that_fails_behind_a_run_that_was_finished_is_no_exit_2(
-    project: QuickProject, stand_in: RunningSandbox
-) -> None:
-    project.csv(numbered(10))
-    path = str(project.mapping(simple_mapping(credentials("batch", stand_in.url))))
-    assert project.loader("run", path, "--stop-after", "6").code == 0
-    project.csv(numbered(12))
-    ended = project.run()
-    assert ended.code == 5
-    assert "has changed since" in ended.err
-    assert sorted(arrived(stand_in.received("batch"))) == list(range(1, 11))
-    assert project.run().code == 2

@@ -49,11 +49,11 @@ def test_a_glob_night_after_night(s3: S3, near: Relay, bucket: str, project: Pro
     path = mapping(project, stand_in, f"s3://{bucket}/in/*.csv")
     s3.put_all(bucket, {"in/1.csv": text(range(1, 31)), "in/2.csv": text(range(31, 61))})
     assert load(project, near).json["status"] == "done"
-    assert not list((project.folder / ".loader").rglob("copies")), "nothing is left of what was fetched"
+    assert not list((project.folder / ".loader").rglob("_copies")), "nothing is left of what was fetched"
     assert not list((project.folder / ".loader").rglob("_rows"))
     fetched = len(near.gets(bucket))
     assert load(project, near).json["status"] == "nothing_new"
-    assert not list((project.folder / ".loader" / "load" / "runs").glob("*/copies"))
+    assert not list((project.folder / ".loader" / "load" / "runs").glob("*/_copies"))
     s3.put_all(bucket, {"in/3.csv": text(range(61, 91)), "in/4.csv": text(range(1, 31))})
     ended = load(project, near)
     assert (ended.code, ended.destination()["sent"]) == (0, 30)
@@ -116,7 +116,7 @@ def test_a_fetch_that_hangs_and_is_ended(
     runs = project.folder / ".loader" / "load" / "runs"
     with project.start("run", path, env=near.environment) as process:
         deadline = time.monotonic() + 60
-        while not list(runs.glob("*/copies/*")):
+        while not list(runs.glob("*/_copies/*")):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(how)
@@ -127,7 +127,7 @@ def test_a_fetch_that_hangs_and_is_ended(
     near.cuts, near.stalls = 0, False
     assert load(project, near).destination()["sent"] == 40
     assert not set(left) & set(runs.iterdir()), "what was cut short is removed"
-    assert not list(runs.glob("*/*/copies"))
+    assert not list(runs.glob("*/*/_copies"))
 
 
 @pytest.mark.parametrize("scheme", ["s3", "https"])

@@ -141,9 +141,12 @@ def test_ids_without_a_user(tmp_path: Path) -> None:
     assert reasons(result.rejected) == [(3, "missing_user", "ids.registered", None)]
 
 
-def test_a_null_id_is_no_id(tmp_path: Path) -> None:
-    result = mapped(event(tmp_path, "id: a\nuser: {const: u}\nname: {const: n}"), frame({"a": [1, None]}))
-    assert result.events["id"].to_list() == ["1", None]
+def test_an_id_is_there_or_its_row_is_rejected(tmp_path: Path) -> None:
+    result = mapped(
+        event(tmp_path, "id: a\nuser: {const: u}\nname: {const: n}"), frame({"a": ["1", None, " ", "x\0y", "2"]})
+    )
+    assert result.events["id"].to_list() == ["1", "2"]
+    assert [(row, reason) for row, reason, *_ in reasons(result.rejected)] == [(n, "missing_id") for n in (2, 3, 4)]
 
 
 @pytest.mark.parametrize(

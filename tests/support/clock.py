@@ -24,7 +24,7 @@ class Clock:
             runner.run(main)
 
 
-class _Leaping(selectors.SelectSelector):
+class _Leaping(selectors.PollSelector):
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
