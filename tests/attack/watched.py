@@ -56,7 +56,7 @@ def watch(
 def _sample(pid: int, state: Path, seconds: float) -> Sample | None:
     try:
         resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-        targets = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
+        targets = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
         files = [path for path in state.rglob("*") if path.is_file()]
         journal = sum(path.stat().st_size for path in files if path.name.endswith("-wal")) / 1e6
     except OSError:
