@@ -23,7 +23,13 @@ def state_folder(mapping: Path, chosen: Path | None) -> Path:
     base = chosen or (
         Path(os.environ["LOADER_STATE"]) if os.environ.get("LOADER_STATE") else mapping.parent / ".loader"
     )
-    return base.absolute() / mapping.stem
+    folder = base.absolute() / mapping.stem
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        shown = str(folder).encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise StateError(f"{shown}: the name is not UTF-8; rename the mapping, or choose another --state") from None
+    return folder
 
 
 @contextlib.contextmanager

@@ -85,6 +85,11 @@ def _glob(pattern: Path) -> list[Path]:
 
 def _input(path: str) -> Input:
     file = Path(path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise SourceError(f"{shown}: the name is not UTF-8; rename the file") from None
     if file.is_dir():
         raise SourceError(f"{path} is a directory; name the files in it, such as {path.rstrip('/')}/*.csv")
     try:

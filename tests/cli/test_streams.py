@@ -1,7 +1,8 @@
-"""Whatever becomes of what is printed, a load is what it is."""
+"""Whatever becomes of what is printed, and however files are named, a load is what it is."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -37,3 +38,21 @@ def test_what_only_prints_says_that_it_could_not(project: QuickProject, command:
     assert ended.returncode != 0
     assert "No space left on device" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_names_that_are_not_utf8(project: QuickProject, stand_in: RunningSandbox) -> None:
+    rows = project.csv(numbered(10))
+    odd = os.fsencode(project.folder) + b"/\xff\xe9.csv"
+    os.link(rows, odd)
+    source = {"type": "csv", "path": "*.csv"}
+    path = project.mapping(simple_mapping(credentials("batch", stand_in.url), source=source))
+    ended = project.process("run", str(path))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith("\\xff\\xe9.csv: the name is not UTF-8; rename the file\n")
+    os.unlink(odd)
+    mapping = os.fsencode(project.folder) + b"/\xff.yaml"
+    os.rename(path, mapping)
+    ended = project.process("run", os.fsdecode(mapping))
+    assert (ended.code, ended.out) == (2, "")
+    assert "\\xff: the name is not UTF-8; rename the mapping" in ended.err
+    assert stand_in.received("batch") == []
