@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
@@ -18,7 +17,7 @@ from loader.rejection import ROW, reject
 from loader.settings import Cursor, CursorValue
 from loader.sources.base import nearest
 
-_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
+_NUMBER = r"^-?[0-9]+(?:\.[0-9]+)?$"
 
 
 class Watch:
@@ -89,16 +88,14 @@ class Watch:
         return floor.quantize(Decimal(1).scaleb(-self._dtype.scale), ROUND_CEILING if self._reaches else ROUND_FLOOR)
 
     def _refuse_numbers(self, rows: pl.DataFrame, values: pl.Series) -> None:
-        """Numbers as text, where they are not equally long, would come in the wrong order: 99, then 100."""
-        others = [text for text in (self.highest, self.floor) if isinstance(text, str)]
-        lengths = {len(text) for text in others if re.fullmatch(_NUMBER, text)}
-        numbers = rows.filter(values.str.contains(f"^(?:{_NUMBER})$"))
-        if numbers.is_empty():
+        """Refuse numbers as text where they come in another order than as numbers: 100, then 99."""
+        numeric = values.str.contains(_NUMBER)
+        if not numeric.any():
             return
-        lengths.add(len(numbers.row(0, named=True)[self.column]))
-        odd = numbers.filter(pl.col(self.column).str.len_bytes() != min(lengths)) if len(lengths) == 1 else numbers
-        if not odd.is_empty():
-            first = odd.row(0, named=True)
+        bounds = pl.Series([text for text in (self.highest, self.floor) if isinstance(text, str)], dtype=pl.String)
+        numbers = pl.concat([values.filter(numeric).unique(), bounds.filter(bounds.str.contains(_NUMBER))]).sort()
+        if not numbers.cast(pl.Float64).is_sorted():
+            first = rows.filter(numeric).row(0, named=True)
             raise SourceError(
                 f"row {first[ROW]}: the cursor's column '{self.column}' is text and holds numbers, here "
                 f"{first[self.column]}; text is compared by its bytes, so that 100 comes before 99. Write "
