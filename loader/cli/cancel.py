@@ -42,6 +42,7 @@ def command(mapping: Path, yes: bool, state: Path | None) -> None:
         show("nothing is pending")
         return
     with hold(folder):
+        checkpoint.claim(mapping.absolute())
         unfinished = checkpoint.unfinished()
         if unfinished is None:
             show("nothing is pending")

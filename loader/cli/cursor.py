@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from loader.mapping import Mapping, read
 from loader.plan import later
 from loader.report.cursor import Move, Position, moved, standing
 from loader.settings import Cursor, CursorValue, SqlSettings, cursor_from_text, cursor_to_text
-from loader.sources import find_files, open_source
+from loader.sources import found_files, open_source
 from loader.state import hold
 
 
@@ -53,6 +52,7 @@ def command(mapping: Path, value: str | None, clear: bool, state: Path | None, a
         return
     with hold(folder):
         checkpoint = checkpoint or Checkpoint.open(folder, found.name)
+        checkpoint.claim(mapping.absolute())
         before = _position(checkpoint, cursor)
         typed = None if value is None else _typed(found, value, before)
         checkpoint.move_cursor(cursor.column, None if typed is None else cursor_to_text(typed))
@@ -99,8 +99,7 @@ def _typed(mapping: Mapping, value: str, before: Position) -> CursorValue:
             raise SourceError(
                 f"the cursor's value '{value}' does not fit the column '{cursor.column}'; expected {wanted}"
             ) from None
-    with tempfile.TemporaryDirectory(prefix="loader-") as copies:
-        inputs = find_files(mapping.source, Path(copies))
+    with found_files(mapping.source) as inputs:
         source = open_source(
             mapping.source, inputs, timezone=mapping.timezone, cursor=given, used=mapping.used_columns()
         )

@@ -51,6 +51,7 @@ def command(*, mapping: Path, age: str, dry_run: bool, state: Path | None, as_js
     chosen: list[Old] = []
     if checkpoint is not None:
         with hold(folder):
+            checkpoint.claim(mapping.absolute())
             chosen = list(_chosen(checkpoint, folder, before))
             for old in [] if dry_run else chosen:
                 prune(run_folder(folder, old.run))

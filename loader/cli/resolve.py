@@ -48,6 +48,7 @@ def command(*, mapping: Path, again: bool, leave: bool, run: str | None, state: 
     checkpoint, folder = existing(mapping, state)
     if checkpoint is not None:
         with hold(folder):
+            checkpoint.claim(mapping.absolute())
             unfinished = checkpoint.unfinished()
             if unfinished is not None:
                 checkpoint.doubt_what_was_in_flight(unfinished["run"])

@@ -26,6 +26,8 @@ def test_two_mappings_of_one_name_do_not_share_a_state(project: QuickProject, st
     ended = project.loader("run", second, env=env)
     assert ended.code == 2
     assert f"is that of {first}. Give {second} another name" in ended.err
+    for words in (["cancel", "--yes"], ["resolve", "--skip"], ["prune", "--older-than", "1s"]):
+        assert f"is that of {first}." in project.loader(words[0], second, *words[1:], env=env).err
     # A copy of the same words, and a mapping that was moved, go on.
     (project.folder / "other" / project.mapping_path.name).write_text(text)
     assert project.loader("run", second, env=env).code == 0
@@ -92,6 +94,17 @@ def test_numbers_as_text_are_no_cursor(project: QuickProject, stand_in: RunningS
     project.mapping(mapping)
     assert project.run().code == 0
     assert sorted(arrived(stand_in.received("batch"))) == list(range(95, 105))
+
+
+def test_text_that_is_in_the_order_of_its_numbers_is_a_cursor(project: QuickProject, stand_in: RunningSandbox) -> None:
+    source = {"type": "csv", "path": "*.csv", "cursor": {"column": "key", "initial": "0"}}
+    mapping = simple_mapping(credentials("batch", stand_in.url), source=source)
+    project.mapping(mapping)
+    for first, name in ((1, "a"), (6, "b")):
+        rows = numbered(5, first=first)
+        project.csv([[*rows[0], "key"], *([*row, f"{row[0]:05d}"] for row in rows[1:])], f"{name}.csv")
+        assert project.run().code == 0
+    assert sorted(arrived(stand_in.received("batch"))) == list(range(1, 11))
 
 
 def test_a_new_destination_is_told_where_it_begins(project: QuickProject, stand_in: RunningSandbox) -> None:
