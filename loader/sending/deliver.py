@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from loader.checkpoint import DOUBTED
 from loader.errors import LoaderError, Refused, Unreachable
 from loader.providers.base import DestinationSettings, InDoubt, Outcome, Provider, Receipt, Route
 from loader.sending.client import Client, NoAnswer, NothingSent
@@ -340,7 +341,7 @@ class Delivery:
         target = self._target
         piece.doubted = True
         if target.in_doubt == "skip":
-            words = dict.fromkeys(piece.rows, f"in doubt ({receipt.message}); not sent again, as the mapping says")
+            words = dict.fromkeys(piece.rows, f"{DOUBTED} ({receipt.message}); not sent again, as the mapping says")
             changes = refuse(target.run, target.name, words, "skipped", free_ids=False)
             piece.clear()
             await self._journal.write([self._status(piece, "rejected", message=receipt.message), *changes])
