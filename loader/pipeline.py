@@ -20,11 +20,7 @@ from pathlib import Path
 from loader.checkpoint import FINISHED, Checkpoint, Row
 from loader.errors import Exit, Interrupted, LoaderError, StateError, UsageError
 from loader.mapping import Destination, Mapping, read
-from loader.plan import (
-    audit,
-    forget_rows,
-    open_part,
-)
+from loader.plan import audit, forget_rows, open_part
 from loader.planning import Again, Options, plan_again, plan_instead, plan_new
 from loader.report.totals import RunTotals, totals
 from loader.sending import Target, deliver_run

@@ -91,14 +91,16 @@ def plan_new(
     expect = mapping.source.expect if options.expect else None
     # With --again it tells nothing but how far the cursor must not fall back.
     stood = standing(checkpoint, mapping.source.cursor, again=options.again)
-    for name in (d.name for d in mapping.destinations) if stood is not None and not options.again else ():
-        if name not in checkpoint.known_destinations():
-            say(
-                f"{name} is new and gets what is above the cursor ({stood}); load the rows before with a mapping of "
-                "its own"
-            )
     before = [] if options.again else checkpoint.rows_before()
     names = [destination.name for destination in mapping.destinations]
+    if stood is not None and not options.again:
+        known = checkpoint.known_destinations()
+        for name in names:
+            if name not in known:
+                say(
+                    f"{name} is new and gets what is above the cursor ({stood}); load the rows before with a mapping "
+                    "of its own"
+                )
     run = _new_name(checkpoint)
     # No destination has such a name: parts lie beside it.
     copies = run_folder(folder, run) / "_copies"
