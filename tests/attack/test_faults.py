@@ -83,7 +83,7 @@ def expected(route: str, fault: Fault, together: int) -> tuple[int, dict[str, in
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-@pytest.mark.parametrize(("route", "transport"), [*((route, "aiohttp") for route in ROUTES), (ROUTES[0], "httpx")])
+@pytest.mark.parametrize(("route", "transport"), [*((route, "reqwest") for route in ROUTES), (ROUTES[0], "httpx")])
 def test_fault(
     project: QuickProject, monkeypatch: pytest.MonkeyPatch, route: str, fault: Fault, transport: str
 ) -> None:
@@ -135,7 +135,7 @@ def test_who_asks_for_ever_is_not_waited_for(project: QuickProject, hint: str) -
         assert project.run().destination()["sent"] == 2
 
 
-@pytest.mark.parametrize("transport", ["aiohttp", "httpx"])
+@pytest.mark.parametrize("transport", ["reqwest", "httpx"])
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:1", "https://no-such-host.invalid", "https://127.0.0.1:{port}"],
     ids=["nobody listens", "no such name", "a certificate of nobody known"],
@@ -153,7 +153,7 @@ def test_what_cannot_leave_stays_pending(
         assert wire.heads == []
 
 
-@pytest.mark.parametrize("transport", ["aiohttp", "httpx"])
+@pytest.mark.parametrize("transport", ["reqwest", "httpx"])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("route", ROUTES)
 def test_keys_do_not_follow_a_redirect(

@@ -15,7 +15,7 @@ from tests.bench.race import middle
 
 def machine() -> str:
     """What the figures depend on."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("polars", "httpx", "aiohttp"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("polars", "httpx", "pyreqwest"))
     return f"CPython {platform.python_version()}, {packages}, {os.cpu_count()} processors"
 
 
