@@ -1,8 +1,8 @@
 """The one door to the network: HTTP.
 
-httpx is the interface. Under it works reqwest (`pyreqwest`), which does its work beside Python, for a sixth of the time,
-and keeps to the number of its connections when there are many; httpx's own transport serves where the environment names
-a proxy, or says `LOADER_TRANSPORT=httpx`.
+httpx is the interface. Under it works reqwest (`pyreqwest`), which does its work beside Python, in a fraction of the
+time, and keeps to the number of its connections when there are many; httpx's own transport serves where the environment
+names a proxy, or says `LOADER_TRANSPORT=httpx`.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class HttpClient:
         # ValueError: an answer with bytes that are no text where text belongs.
         except (httpx.TransportError, OSError, ValueError) as error:
             raise (NothingSent if isinstance(error, _NOTHING_SENT) else NoAnswer)(_words(error)) from None
-        return Answer(response.status_code, dict(response.headers), body)
+        return Answer(response.status_code, dict(response.headers.items()), body)
 
 
 class ReqwestTransport(httpx.AsyncBaseTransport):
@@ -167,8 +167,8 @@ _CONNECTING = "client error (Connect)"
 
 def _translated(error: reqwest.PyreqwestError) -> httpx.TransportError:
     """The error of httpx that says the same."""
-    details = error.details if isinstance(error, reqwest.DetailedPyreqwestError) else None
-    causes = [cause["message"] for cause in (details or {}).get("causes") or []]
+    found = error.details["causes"] if isinstance(error, reqwest.DetailedPyreqwestError) else None
+    causes = [cause["message"] for cause in found or []]
     # The first one quotes the address, which may hold a key.
     words = causes[-1] if len(causes) > 1 else ""
     too_late = isinstance(error, reqwest.RequestTimeoutError)
