@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 import polars as pl
 from sqlalchemy.engine import RowMapping
 
 from loader.checkpoint import DOUBTED, Checkpoint
 from loader.errors import StateError
-from loader.sending.journal import count_rejected, refuse, set_chunk
+from loader.sending.journal import count_rejected, refuse, set_chunk, write
 
 OpenPart = Callable[[str, int], pl.DataFrame]
 
@@ -18,10 +17,9 @@ OpenPart = Callable[[str, int], pl.DataFrame]
 def resend(checkpoint: Checkpoint, run: str) -> int:
     """Make the chunks of a run that are in doubt pending again; how many events they hold."""
     chunks = checkpoint.chunks_of(run, None, ["in_doubt", "sending"])
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     with checkpoint.writing() as connection:
         for chunk in chunks:
-            statement, values = set_chunk(
+            status = set_chunk(
                 run,
                 chunk["destination"],
                 chunk["start"],
@@ -29,9 +27,8 @@ def resend(checkpoint: Checkpoint, run: str) -> int:
                 attempts=chunk["attempts"],
                 refused=chunk["refused"],
                 message="in doubt, to be sent again",
-                changed=now,
             )
-            connection.exec_driver_sql(statement, values)
+            write(connection, [status])
     if chunks:
         checkpoint.set_status(run, "paused")
     return sum(chunk["events"] - chunk["refused"] for chunk in chunks)
@@ -53,7 +50,6 @@ def cancel(checkpoint: Checkpoint, run: str, open_part: OpenPart) -> int:
 def _reject(
     checkpoint: Checkpoint, run: str, chunks: Sequence[RowMapping], open_part: OpenPart, reason: str, decided: str
 ) -> int:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     count = 0
     with checkpoint.writing() as connection:
         part: tuple[tuple[str, int], pl.Series | None] | None = None
@@ -73,9 +69,8 @@ def _reject(
                 attempts=chunk["attempts"],
                 refused=chunk["events"],
                 message=words,
-                changed=now,
             )
-            connection.exec_driver_sql(*status)
+            write(connection, [status])
             count += chunk["events"] - chunk["refused"]
             if part[1] is None:
                 count_rejected(connection, chunk, reason, free_ids=not doubted)
@@ -83,8 +78,7 @@ def _reject(
             rows = part[1].slice(chunk["start"] - starts[destination][chunk["part"]], chunk["events"]).to_list()
             refused = {r["row"] for r in checkpoint.refusals_of(run, destination)} if chunk["refused"] else set()
             left = {row: words for row in rows if row not in refused}
-            for change in refuse(run, destination, left, reason, free_ids=not doubted):
-                connection.exec_driver_sql(*change)
+            write(connection, refuse(run, destination, left, reason, free_ids=not doubted))
     return count
 
 

@@ -12,23 +12,25 @@ Whatever happens between two steps, the checkpoint holds a state from which the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import takewhile
+from functools import partial
 from typing import Any, Protocol
 
 import polars as pl
 
 from loader.checkpoint import DOUBTED
-from loader.errors import LoaderError, Refused, Unreachable
+from loader.errors import LoaderError, Refused, StateError, Unreachable
 from loader.providers.base import DestinationSettings, InDoubt, Outcome, Provider, Receipt, Route
 from loader.sending.client import Client, NoAnswer, NothingSent
 from loader.sending.journal import Change, Journal, count_request, refuse, set_chunk, split_chunk
 from loader.sending.pacing import MOST_IN_DOUBT, Halted, Pacer
-from loader.sending.piece import Part, Piece
+from loader.sending.piece import Piece
+from loader.sending.queue import Parts, Queue
 from loader.sending.secrets import sent_forms, without
 
 _logger = logging.getLogger(__name__)
@@ -72,27 +74,28 @@ class Delivery:
         progress: Progress,
         on_rejected: Callable[[int], None],
     ) -> None:
-        """`open_part`: a part's number → its events. `part_starts`: the number of each part with chunks to send → the
-        position of its first event.
+        """`open_part`, `part_starts`: see `Parts`.
         `on_rejected` is told how many events were rejected, and may raise TooManyRejections."""
         self._target, self._journal, self._client = target, journal, client
         self._open_part, self._part_starts = open_part, part_starts
         self._progress, self._on_rejected = progress, on_rejected
         values = [getattr(target.settings, name) for name in target.provider.secrets]
         self._secrets = [value.get_secret_value() for value in values if value is not None]
+        self._hidden: tuple[Mapping[str, str], tuple[str, ...]] = {}, ()
+        self._debugged = _logger.isEnabledFor(logging.DEBUG)
         self._pacer = Pacer(target.settings.rate or target.route.rate)
-        # The chunks that are ready or under way, in the order of the plan.
-        self._queue: list[Piece] = []
-        self._freed = asyncio.Condition()
-        self._lanes = asyncio.Semaphore(target.settings.concurrency)
+        self._parts = Parts(part_starts, open_part, target.route.envelope)
+        self._queue = Queue(self._load, target.settings.concurrency, ordered=target.route.ordered)
+        self._chunks: Iterator[Any] = iter(())
+        self._refused_rows: set[int] = set()
+        self._left: int | None = None
         self._doubts = 0
         self._ending: BaseException | None = None
-        self._part: Part | None = None
-        self._next_part: tuple[int, asyncio.Task[Part]] | None = None
 
     def halt(self) -> None:
         """Send nothing more; what is under way is finished."""
         self._pacer.halt.set()
+        self._queue.close()
 
     async def deliver(self, chunks: Iterable[Any], refused_rows: set[int], stop_after: int | None = None) -> None:
         """Send `chunks` (rows of the checkpoint, in order) without the events of `refused_rows`.
@@ -100,85 +103,44 @@ class Delivery:
         `stop_after`: send only so many events. Raises Unreachable, Refused, TooManyRejections or StateError once what
         was under way is finished.
         """
-        # As many again are ready, as some wait for one that holds a user of theirs.
-        slots = asyncio.Semaphore(2 * self._target.settings.concurrency)
-        tasks: set[asyncio.Task[None]] = set()
-        left = stop_after
+        self._chunks, self._refused_rows, self._left = iter(chunks), refused_rows, stop_after
+        lanes = [asyncio.create_task(self._lane()) for _ in range(self._target.settings.concurrency)]
         try:
-            for chunk in chunks:
-                if self._pacer.halt.is_set() or left == 0:
-                    break
-                await slots.acquire()
-                piece = await self._load(chunk, refused_rows)
-                if left is not None:
-                    if len(piece.rows) > left:
-                        piece, _ = await self._split(piece, left)
-                    left -= len(piece.rows)
-                self._queue.append(piece)
-                task = asyncio.create_task(self._settle(piece, slots))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-        except LoaderError as error:
-            self._end(error)
+            await asyncio.gather(*lanes)
         except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for lane in lanes:
+                lane.cancel()
+            await asyncio.gather(*lanes, return_exceptions=True)
             raise
         finally:
-            if self._next_part is not None:
-                self._next_part[1].cancel()
-        if tasks:
-            await asyncio.gather(*tasks)
+            self._parts.close()
+        with contextlib.suppress(StateError):
+            # What could not be written has said so.
+            await self._journal.write([])
         if self._pacer.found is not None:
             self._progress.found_rate(self._target.name, self._pacer.found)
         if self._ending is not None:
             raise self._ending
 
-    async def _load(self, chunk: Any, refused_rows: set[int]) -> Piece:
-        """The events of a chunk, from its part; the part after it is made ready meanwhile."""
-        number = chunk["part"]
-        if self._part is None or self._part.number != number:
-            coming, self._next_part = self._next_part, None
-            self._part = await (coming[1] if coming is not None and coming[0] == number else self._ready(number))
-            following = min((other for other in self._part_starts if other > number), default=None)
-            if following is not None:
-                task = asyncio.create_task(self._ready(following))
-                # One that fails and is not needed after all troubles nobody.
-                task.add_done_callback(lambda done: done.cancelled() or done.exception())
-                self._next_part = following, task
-        return self._part.piece(chunk, refused_rows)
+    async def _load(self) -> Piece | None:
+        """The next chunk, or what of it may be sent; None after the last one."""
+        chunk = None if self._left == 0 else next(self._chunks, None)
+        if chunk is None:
+            return None
+        piece = (await self._parts.part(chunk["part"])).piece(chunk, self._refused_rows)
+        if self._left is not None:
+            if len(piece.rows) > self._left:
+                piece, _ = await self._split(piece, self._left)
+            self._left -= len(piece.rows)
+        return piece
 
-    async def _ready(self, number: int) -> Part:
-        return await asyncio.to_thread(self._make_ready, number)
-
-    def _make_ready(self, number: int) -> Part:
-        return Part(number, self._part_starts[number], self._open_part(number), self._target.route.envelope)
-
-    async def _turn(self, piece: Piece) -> None:
-        """Wait until no earlier chunk holds a user of this one, where the order of a user's events matters."""
-        if self._target.route.ordered:
-            async with self._freed:
-                await self._freed.wait_for(lambda: not any(map(piece.shares_users, self._before(piece))))
-
-    def _before(self, piece: Piece) -> Iterator[Piece]:
-        return takewhile(lambda other: other is not piece, self._queue)
-
-    async def _free(self, piece: Piece) -> None:
-        """Let other chunks send the users of this one."""
-        if any(other is piece for other in self._queue):
-            async with self._freed:
-                self._queue = [other for other in self._queue if other is not piece]
-                self._freed.notify_all()
-
-    async def _settle(self, piece: Piece, slots: asyncio.Semaphore) -> None:
+    async def _lane(self) -> None:
+        """Send one piece after the other."""
+        piece: Piece | None = None
         try:
-            await self._turn(piece)
-            async with self._lanes:
-                taken = await self._send(piece)
-            # Written down before the next chunk gets the lane, so that its intent shares the transaction.
-            if taken is not None:
-                await self._record(piece, taken)
+            while (piece := await self._queue.next()) is not None:
+                await self._send(piece)
+                self._queue.free(piece)
         except Halted:
             pass
         except LoaderError as error:
@@ -187,24 +149,21 @@ class Delivery:
             self._end(error)
             raise
         finally:
-            slots.release()
-            await self._free(piece)
+            if piece is not None:
+                self._queue.free(piece)
 
     def _end(self, error: BaseException) -> None:
         self._ending = self._ending or error
         self.halt()
 
-    async def _send(self, piece: Piece) -> Receipt | None:
-        """Send a piece until it is settled; the receipt of one that was taken, for `_record`.
-
-        Raises Halted with the piece pending, or what ends the destination.
-        """
+    async def _send(self, piece: Piece) -> None:
+        """Send a piece until it is settled. Raises Halted with the piece pending, or what ends the destination."""
         while True:
             await self._pacer.turn()
             changes = self._drop_too_old(piece)
             if not piece.rows:
                 await self._journal.write([*changes, self._status(piece, "rejected")])
-                return None
+                return
             piece.attempts += 1
             intent = [*changes, self._status(piece, "sending"), count_request(self._target.run, self._target.name)]
             await self._journal.write(intent)
@@ -217,20 +176,19 @@ class Delivery:
             receipt = await self._exchange(piece)
             if receipt.outcome is Outcome.TAKEN:
                 # The order of a user's events is that of the answers; the next chunk need not wait for the receipt.
-                await self._free(piece)
+                self._queue.free(piece)
                 self._pacer.taken()
                 self._doubts = 0
-                return receipt
+                self._record(piece, receipt)
+                return
             if receipt.outcome is Outcome.REFUSED:
                 self._pacer.taken()
                 if len(piece.rows) == 1:
                     await self._refused(piece, receipt)
-                    return None
+                    return
                 for half in await self._split(piece, (len(piece.rows) + 1) // 2):
-                    taken = await self._send(half)
-                    if taken is not None:
-                        await self._record(half, taken)
-                return None
+                    await self._send(half)
+                return
             if receipt.outcome is Outcome.STOPPED:
                 await self._journal.write([self._status(piece, "pending", message=receipt.message)])
                 raise Refused(
@@ -243,14 +201,15 @@ class Delivery:
                 await self._journal.write([self._status(piece, "pending", message=receipt.message)])
                 self._give_up_after(wait, receipt)
             elif not await self._in_doubt(piece, receipt):
-                return None
+                return
 
     async def _exchange(self, piece: Piece) -> Receipt:
         target = self._target
         if piece.body is None:
             piece.body = target.route.envelope.bodies(piece.events).item(0, "body")
         request = target.route.request(target.settings, piece.body, piece.user)
-        self._log("request", piece, attempt=piece.attempts, bytes=len(piece.body))
+        if self._debugged:
+            self._log("request", piece, attempt=piece.attempts, bytes=len(piece.body))
         began = time.monotonic()
         try:
             receipt = target.route.read(await self._client.send(request), piece.rows)
@@ -262,19 +221,21 @@ class Delivery:
         self._pacer.answered(seconds)
         if receipt.message or receipt.refused or receipt.token:
             # Some servers repeat the request's path or headers in an error; keys must not reach the checkpoint so.
-            hidden = sent_forms(self._secrets, request.headers)
+            if self._hidden[0] != request.headers:
+                self._hidden = request.headers, sent_forms(self._secrets, request.headers)
+            hidden = self._hidden[1]
             refused = {at: without(words, hidden) for at, words in receipt.refused.items()}
             token = None if receipt.token is None else without(receipt.token, hidden)
             receipt = replace(receipt, token=token, message=without(receipt.message, hidden), refused=refused)
-        said = {"token": receipt.token, "message": receipt.message, "refused": len(receipt.refused) or None}
-        self._log("answer", piece, outcome=receipt.outcome.value, seconds=round(seconds, 3), **said)
+        if self._debugged:
+            said = {"token": receipt.token, "message": receipt.message, "refused": len(receipt.refused) or None}
+            self._log("answer", piece, outcome=receipt.outcome.value, seconds=round(seconds, 3), **said)
         return receipt
 
     def _log(self, event: str, piece: Piece, **fields: Any) -> None:
         """For who looks for the cause of something (`LOADER_LOG=debug`); without secrets."""
-        if _logger.isEnabledFor(logging.DEBUG):
-            where = {"run": self._target.run, "destination": self._target.name, "chunk": piece.number}
-            _logger.debug(event, extra={"fields": {**where, "events": len(piece.rows), **fields}})
+        where = {"run": self._target.run, "destination": self._target.name, "chunk": piece.number}
+        _logger.debug(event, extra={"fields": {**where, "events": len(piece.rows), **fields}})
 
     def _drop_too_old(self, piece: Piece) -> list[Change]:
         """Reject the events that have left the provider's window since the plan was made."""
@@ -294,17 +255,28 @@ class Delivery:
         rejected = dict.fromkeys(late, words)
         return refuse(self._target.run, self._target.name, rejected, "too_old", free_ids=not piece.doubted)
 
-    async def _record(self, piece: Piece, receipt: Receipt) -> None:
-        """Make the receipt of a piece that was taken durable, then count it."""
+    def _record(self, piece: Piece, receipt: Receipt) -> None:
+        """Begin to make the receipt of a piece that was taken durable. The lane goes on: the next intent shares the
+        transaction."""
         refused = {piece.rows[at]: words for at, words in receipt.refused.items()}
         sent = len(piece.rows) - len(refused)
         if refused:
             piece.drop(set(refused))
         status = self._status(piece, "sent" if sent else "rejected", token=receipt.token)
-        await self._journal.write([status, *refuse(self._target.run, self._target.name, refused, "refused")])
+        written = self._journal.write([status, *refuse(self._target.run, self._target.name, refused, "refused")])
+        written.add_done_callback(partial(self._recorded, sent, len(refused)))
+
+    def _recorded(self, sent: int, refused: int, written: asyncio.Future[None]) -> None:
+        """Count what a receipt says, once it is durable."""
+        if written.cancelled():
+            return
+        error = written.exception()
+        if error is not None:
+            self._end(error)
+            return
         self._progress.advance(self._target.name, sent=sent)
         if refused:
-            self._rejected(len(refused))
+            self._rejected(refused)
 
     async def _refused(self, piece: Piece, receipt: Receipt) -> None:
         changes = refuse(self._target.run, self._target.name, {piece.rows[0]: receipt.message}, "refused")
@@ -388,7 +360,7 @@ class Delivery:
             "refused": halves[1].refused,
             "token": None,
             "message": None,
-            "changed": _now(),
+            "changed": None,
         }
         rows = halves[0].rows
         changes = split_chunk({**key, "start": piece.start}, (planned, min(rows), max(rows)), right)
@@ -414,9 +386,4 @@ class Delivery:
             token=token,
             message=message,
             doubted=piece.doubted,
-            changed=_now(),
         )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

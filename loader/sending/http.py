@@ -40,6 +40,7 @@ IDLE_SECONDS = 4.0
 MOST_WITHOUT_REQWEST = 32
 # Far more than any provider says about one chunk; what goes on beyond it is no answer.
 MOST_BYTES = 10_000_000
+PIECE_BYTES = 1 << 16
 _HEADERS = {"User-Agent": "event-batch-loader", "Accept": "*/*", "Accept-Encoding": "gzip"}
 
 
@@ -62,7 +63,7 @@ class HttpClient:
             secure = urlsplit(address).scheme == "https"
             self._transport = httpx.AsyncHTTPTransport(verify=secure, limits=limits, proxy=proxy)
         else:
-            self._transport = ReqwestTransport(connections, waits)
+            self._transport = ReqwestTransport(connections, waits, self._whole)
 
     async def __aenter__(self) -> HttpClient:
         await self._transport.__aenter__()
@@ -76,21 +77,18 @@ class HttpClient:
     async def send(self, request: Request) -> Answer:
         """See `Client`."""
         try:
-            headers = _headers(request.url, tuple(request.headers.items())).copy()
-            headers["Content-Length"] = str(len(request.body))
             leaving = httpx.Request(
                 request.method,
                 _url(request.url),
-                headers=headers,
+                headers=_headers(request.url, tuple(request.headers.items())),
                 stream=httpx.ByteStream(request.body),
                 extensions=self._extensions,
             )
         except httpx.InvalidURL as error:
             raise NothingSent(_words(error)) from None
         try:
-            async with asyncio.timeout(self._whole):
-                response = await self._transport.handle_async_request(leaving)
-                body = await _body(response)
+            response = await self._transport.handle_async_request(leaving)
+            body = await _body(response)
         # ValueError: an answer with bytes that are no text where text belongs.
         except (httpx.TransportError, OSError, ValueError) as error:
             raise (NothingSent if isinstance(error, _NOTHING_SENT) else NoAnswer)(_words(error)) from None
@@ -100,8 +98,8 @@ class HttpClient:
 class ReqwestTransport(httpx.AsyncBaseTransport):
     """reqwest as a transport of httpx. It has one of its own, which takes three times as long."""
 
-    def __init__(self, connections: int, waits: httpx.Timeout) -> None:
-        """`connections`: at most so many. `waits`: for each connection and each read."""
+    def __init__(self, connections: int, waits: httpx.Timeout, whole: float) -> None:
+        """`connections`: at most so many. `waits`: for each connection and each read; `whole`: for all of an answer."""
         builder = ClientBuilder().max_connections(connections).pool_max_idle_per_host(connections)
         builder = builder.pool_idle_timeout(timedelta(seconds=IDLE_SECONDS)).follow_redirects(False).no_proxy()
         # What is compressed is unpacked here, within bounds.
@@ -109,7 +107,7 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
         if waits.connect is not None and waits.read is not None:
             builder = builder.connect_timeout(timedelta(seconds=waits.connect))
             builder = builder.read_timeout(timedelta(seconds=waits.read))
-        self._client = builder.build()
+        self._client = builder.timeout(timedelta(seconds=whole)).build()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See `httpx.AsyncBaseTransport`."""
@@ -118,7 +116,7 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
         headers = [(name.decode(), value.decode()) for name, value in request.headers.raw]
         try:
             leaving = self._client.request(request.method, str(request.url)).headers(headers).body_bytes(body)
-            streamed = leaving.build_streamed()
+            streamed = leaving.streamed_read_buffer_limit(PIECE_BYTES).build_streamed()
             answer = await streamed.__aenter__()
         except reqwest.PyreqwestError as error:
             raise _translated(error) from error
@@ -139,8 +137,11 @@ class _ReqwestBody(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            while (piece := await self._body.read_chunk()) is not None:
+            # Each call takes two switches of threads; nearly all answers are shorter than one piece.
+            while (piece := await self._body.read(PIECE_BYTES)) is not None:
                 yield bytes(piece)
+                if len(piece) < PIECE_BYTES:
+                    break
         except reqwest.PyreqwestError as error:
             raise _translated(error) from error
 

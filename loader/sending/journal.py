@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection, RowMapping
@@ -30,19 +33,19 @@ _this_chunk = sa.and_(
     chunks.c.destination == sa.bindparam("b_destination"),
     chunks.c.start == sa.bindparam("b_start"),
 )
-_set_chunk = _sql(
-    sa.update(chunks)
-    .where(_this_chunk)
-    .values(
-        status=sa.bindparam("b_status"),
-        doubted=sa.or_(chunks.c.doubted, sa.bindparam("b_doubted", type_=sa.Boolean)),
-        attempts=sa.bindparam("b_attempts"),
-        refused=sa.bindparam("b_refused"),
-        token=sa.bindparam("b_token"),
-        message=sa.bindparam("b_message"),
-        changed=sa.bindparam("b_changed"),
-    )
-)
+# Many chunks travel as one JSON text, in one statement: after each step of a statement the thread that writes has to
+# wait until the other, which is busy with answers, lets it go on. A chunk is always there: what is inserted is a
+# conflict with it.
+_set_chunks = """
+INSERT INTO chunks (run, destination, start, status, attempts, refused, token, message, doubted, changed)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'),
+    json_extract(value, '$[7]'), json_extract(value, '$[8]'), :changed
+FROM json_each(:chunks) WHERE true
+ON CONFLICT (run, destination, start) DO UPDATE SET
+    status = excluded.status, attempts = excluded.attempts, refused = excluded.refused, token = excluded.token,
+    message = excluded.message, doubted = chunks.doubted OR excluded.doubted, changed = excluded.changed
+"""
 _resize_chunk = _sql(
     sa.update(chunks)
     .where(_this_chunk)
@@ -65,18 +68,16 @@ _count_request = _sql(
 
 
 def set_chunk(
-    run: str, destination: str, start: int, status: str, *, attempts: int, changed: str, refused: int = 0,
+    run: str, destination: str, start: int, status: str, *, attempts: int, refused: int = 0,
     token: str | None = None, message: str | None = None, doubted: bool = False,
 ) -> Change:  # fmt: skip
     """A chunk's new status. `doubted`: it is in doubt, or was; once that is written, it stays."""
-    values = {"status": status, "attempts": attempts, "refused": refused, "token": token, "message": message}
-    named = {"run": run, "destination": destination, "start": start, "changed": changed, "doubted": doubted, **values}
-    return _set_chunk, {f"b_{key}": value for key, value in named.items()}
+    return _set_chunks, (run, destination, start, status, attempts, refused, token, message, doubted)
 
 
 def count_request(run: str, destination: str, more: int = 1) -> Change:
     """One more request is made; -1: one that was counted was not."""
-    return _count_request, {"b_run": run, "b_destination": destination, "b_more": more}
+    return _count_request, (run, destination, more)
 
 
 def split_chunk(chunk: dict[str, Any], left: tuple[int, int, int], right: dict[str, Any]) -> list[Change]:
@@ -136,15 +137,16 @@ class Journal:
         self._waiting: list[_Entry] = []
         self._busy = False
 
-    async def write(self, changes: list[Change]) -> None:
-        """Make `changes` durable. Raises StateError; then nothing of this call is written."""
+    def write(self, changes: list[Change]) -> asyncio.Future[None]:
+        """Make `changes` durable: when the result is there, they are. It raises StateError; then nothing of this call
+        is written."""
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((changes, future))
         if not self._busy:
             # Not at once: what else is ready to be written at this moment shares the transaction.
             self._busy = True
             self._loop.call_soon(self._begin)
-        await future
+        return future
 
     def close(self) -> None:
         """Write what waits, and give back the connection."""
@@ -173,32 +175,40 @@ class Journal:
             return None
         try:
             with translated(self._path, "written"), self._connection.begin():
-                for statement, values in _merged(entries):
-                    self._connection.exec_driver_sql(statement, values)
+                write(self._connection, [change for changes, _ in entries for change in changes])
         except Exception as error:  # noqa: BLE001 - raised where the changes are awaited
             return error
         return None
 
 
-def _merged(entries: list[_Entry]) -> Iterator[tuple[str, list[Any]]]:
-    """The changes of `entries`, neighbours with the same statement as one; requests are counted last, all at once."""
+def write(connection: Connection, changes: Iterable[Change]) -> None:
+    """Write `changes` in their order, neighbours with the same statement as one; the new status of chunks and the
+    requests come last, each all at once."""
     requests: list[Any] = []
-    statement, rows = "", []
-    for changes, _ in entries:
-        for sql, values in changes:
-            given = values if isinstance(values, list) else [values]
-            if sql == _count_request:
-                requests += given
-            elif sql == statement:
-                rows += given
-            else:
-                if rows:
-                    yield statement, rows
-                statement, rows = sql, list(given)
+    statuses: list[Any] = []
+    statement = ""
+    rows: list[Any] = []
+    for sql, values in changes:
+        if sql == _set_chunks:
+            statuses.append(values)
+        elif sql == _count_request:
+            requests.append(values)
+        else:
+            if sql != statement and rows:
+                connection.exec_driver_sql(statement, rows)
+                rows = []
+            statement = sql
+            rows += values if isinstance(values, list) else [values]
     if rows:
-        yield statement, rows
-    if requests:
-        yield _count_request, requests
+        connection.exec_driver_sql(statement, rows)
+    if statuses:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        connection.exec_driver_sql(_set_chunks, {"chunks": orjson.dumps(statuses).decode(), "changed": now})
+    counted = Counter[tuple[str, str]]()
+    for run, destination, more in requests:
+        counted[run, destination] += more
+    for (run, destination), more in counted.items():
+        connection.exec_driver_sql(_count_request, {"b_run": run, "b_destination": destination, "b_more": more})
 
 
 def _settle(entries: list[_Entry], failure: Exception | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,37 +11,35 @@ import polars as pl
 from loader.providers.base import Envelope
 
 
-@dataclass
+@dataclass(eq=False)
 class Piece:
-    """A chunk, or what halving left of it. `events`: `plan.PART_SCHEMA`, those that are still to be sent."""
+    """A chunk, or what halving left of it. `rows`, `events`: those that are still to be sent."""
 
     start: int
     number: int
     part: int
     planned: int  # events of the chunk, with those that were rejected since
-    events: pl.DataFrame
     rows: list[int]
     users: tuple[int, int]  # the lowest and the highest of the numbers that stand for the chunk's users
+    user: str | None  # the JSON text of the first event's user
+    oldest: int | None  # the earliest time, in microseconds since 1970, where a window must be kept
+    slice: Callable[[], pl.DataFrame]  # of its part, for the few pieces that are looked into
     attempts: int = 0
     doubted: bool = False  # it left before and its answer was not read: its events may have arrived
     body: bytes | None = None  # of exactly these events, where it was made ahead
+    _events: pl.DataFrame | None = None
+
+    @property
+    def events(self) -> pl.DataFrame:
+        """`plan.PART_SCHEMA`."""
+        if self._events is None:
+            self._events = self.slice()
+        return self._events
 
     @property
     def refused(self) -> int:
         """Events of the chunk that were rejected since the plan was made."""
         return self.planned - len(self.rows)
-
-    @property
-    def user(self) -> str | None:
-        """The JSON text of the first event's user."""
-        found: str | None = self.events.item(0, "user")
-        return found
-
-    @property
-    def oldest(self) -> int | None:
-        """The earliest time of its events, in microseconds since 1970, where a window must be kept."""
-        found: Any = self.events.get_column("time").min()
-        return None if found is None else int(found)
 
     def shares_users(self, other: Piece) -> bool:
         """Whether both may hold events of the same user."""
@@ -55,7 +54,8 @@ class Piece:
         self._keep(self.events.clear())
 
     def _keep(self, events: pl.DataFrame) -> None:
-        self.events, self.rows, self.body = events, events.get_column("row").to_list(), None
+        for name, value in _of(events).items():
+            setattr(self, name, value)
 
     def cut(self, left: int, planned: int) -> tuple[Piece, Piece]:
         """Two pieces: the first `left` of the events, which were the first `planned` of the chunk, and the others."""
@@ -65,7 +65,14 @@ class Piece:
 
 
 def _of(events: pl.DataFrame) -> dict[str, Any]:
-    return {"events": events, "rows": events.get_column("row").to_list(), "body": None}
+    """What a piece of `events` knows of them."""
+    return {
+        "rows": events.get_column("row").to_list(),
+        "user": events.item(0, "user") if len(events) else None,
+        "oldest": events.get_column("time").min(),
+        "body": None,
+        "_events": events,
+    }
 
 
 class Part:
@@ -73,31 +80,39 @@ class Part:
 
     def __init__(self, number: int, start: int, events: pl.DataFrame, envelope: Envelope) -> None:
         """`start`: position of the part's first event in the destination's plan. `events`: `plan.PART_SCHEMA`."""
-        self.number, self.events = number, events
-        self._start = start
-        user = pl.col("user").hash()
+        self.number, self._events, self._start = number, events, start
+        self._rows = events.get_column("row").to_list()
+        user, number_of = pl.col("user"), pl.col("user").hash()
         spans = events.lazy().group_by("chunk", maintain_order=True)
-        found = spans.agg(events=pl.len(), low=user.min(), high=user.max()).collect(engine="in-memory")
-        self._chunks = {number: (at, *span) for at, (number, *span) in enumerate(found.iter_rows())}
+        found = spans.agg(
+            pl.len(), number_of.min().alias("low"), number_of.max().alias("high"), user.first(), pl.col("time").min()
+        ).collect(engine="in-memory")
+        self._chunks = {number: (at, *rest) for at, (number, *rest) in enumerate(found.iter_rows())}
         self._bodies = envelope.bodies(events).get_column("body")
 
     def piece(self, chunk: Any, refused_rows: set[int]) -> Piece:
         """The events of a chunk (a row of the checkpoint), without those of `refused_rows`."""
-        at, planned, low, high = self._chunks[chunk["number"]]
-        events = self.events.slice(chunk["start"] - self._start, chunk["events"])
+        at, planned, low, high, user, oldest = self._chunks[chunk["number"]]
+        events, first = chunk["events"], chunk["start"] - self._start
+        whole = planned == events
         piece = Piece(
             chunk["start"],
             chunk["number"],
             chunk["part"],
-            chunk["events"],
             events,
-            events.get_column("row").to_list(),
+            self._rows[first : first + events],
             (low, high),
+            user,
+            oldest,
+            lambda: self._events.slice(first, events),
             chunk["attempts"],
             chunk["doubted"],
         )
         if chunk["refused"]:
             piece.drop(refused_rows)
-        elif planned == chunk["events"]:
+        elif whole:
             piece.body = self._bodies[at]
+        else:
+            # A half: what is known of the whole chunk does not hold for it.
+            piece.drop(set())
         return piece

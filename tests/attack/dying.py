@@ -42,7 +42,7 @@ POINTS: Final[dict[str, tuple[str, str, str]]] = {
     "intent kept": ("loader.sending.http", "HttpClient.send", "before"),
     "on the wire": ("loader.sending.http", "HttpClient.send", "during"),
     "answered": ("loader.sending.http", "HttpClient.send", "after"),
-    "receipt kept": ("loader.sending.deliver", "Delivery._record", "after"),
+    "receipt kept": ("loader.sending.deliver", "Delivery._recorded", "before"),
     "chunk to be cut": ("loader.sending.deliver", "Delivery._split", "before"),
     "chunk cut": ("loader.sending.deliver", "Delivery._split", "after"),
     "run to be concluded": ("loader.pipeline", "_conclude", "before"),

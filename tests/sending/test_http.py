@@ -107,9 +107,7 @@ async def drips(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    "serve", [never, reset_inside, reset_after, closed_after, half_a_head, half_a_body, no_http]
-)
+@pytest.mark.parametrize("serve", [never, reset_inside, reset_after, closed_after, half_a_head, half_a_body, no_http])
 def test_the_request_may_have_arrived(serve: Serve) -> None:
     [error] = sent(serve, timeout=0.5)
     assert isinstance(error, NoAnswer), error
