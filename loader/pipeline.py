@@ -23,7 +23,7 @@ from loader.mapping import Destination, Mapping, read
 from loader.plan import audit, forget_rows, open_part
 from loader.planning import Again, Options, plan_again, plan_instead, plan_new
 from loader.report.totals import RunTotals, totals
-from loader.sending import Target, deliver_run
+from loader.sending import Target, deliver_run, prepare
 from loader.sources import reading_again
 from loader.state import discard_others, hold, run_folder, state_folder
 
@@ -66,7 +66,7 @@ def _run(mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Option
         return stopped
     error = None
     try:
-        planning = partial(plan_new, mapping, checkpoint, folder, options, resumed=bool(before))
+        planning = partial(plan_new, mapping, checkpoint, folder, options, resumed=bool(before), on_rows=prepare)
         planned = reading_again(planning, options.watch.say)
     except LoaderError as failure:
         if not before:
@@ -147,6 +147,7 @@ def _finish_unfinished(
     while (unfinished := checkpoint.unfinished()) is not None:
         if unfinished["run"] not in new:
             options.watch.say(f"going on with run {unfinished['run']} of {unfinished['created']}")
+        prepare()
         _prove(checkpoint, folder, unfinished["run"])
         if left == 0:
             stopped = Result(totals(checkpoint, unfinished["run"]), before, None, bool(checkpoint.in_doubt()))

@@ -81,11 +81,18 @@ class Again:
 
 
 def plan_new(
-    mapping: Mapping, checkpoint: Checkpoint, folder: Path, options: Options, *, resumed: bool = False
+    mapping: Mapping,
+    checkpoint: Checkpoint,
+    folder: Path,
+    options: Options,
+    *,
+    resumed: bool = False,
+    on_rows: Callable[[], None] = lambda: None,
 ) -> Row | None:
     """Read every row, map it, check it and stage it; the new run, or None where there is nothing new.
 
-    `resumed`: a run was finished before, so that nothing new beside it is no surprise.
+    `resumed`: a run was finished before, so that nothing new beside it is no surprise. `on_rows` is told when rows
+    begin to be read.
     """
     began, say = time.monotonic(), options.watch.say
     expect = mapping.source.expect if options.expect else None
@@ -145,6 +152,7 @@ def plan_new(
             hashing = beside(lambda: [item.digest() for item in new.inputs])
             ahead_of = read_ahead(_mapped(read_ahead(frames), bound))
             with planner, hashing, closing(ahead_of) as mapped:
+                on_rows()
                 for frame, kept, events in mapped:
                     planner.count(frame, kept)
                     planner.add(kept.rows, events, new.delivered_of(frame.input))

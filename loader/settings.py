@@ -85,7 +85,8 @@ Rate = Annotated[float, BeforeValidator(parse_rate, json_schema_input_type=float
 class Settings(BaseModel):
     """Base of every block of the mapping file: unknown keys are errors, values do not change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # Built when first used: a run uses one kind of source and few of the providers.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 CursorValue = int | Decimal | float | datetime | date | str

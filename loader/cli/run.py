@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import NoReturn
 
 import click
@@ -100,9 +98,6 @@ def command(
             expect=not no_expect,
             stand_ins=None if server is None else server.settings(),
         )
-        # Made ready while the plan is made, which leaves Python free. No daemon: a process that ends while OpenSSL
-        # reads its certificates crashes.
-        Thread(target=import_module, args=("loader.sending.http",)).start()
         with nothing_kept(lambda: progress.sending):
             result = pipeline.run(mapping, options)
         ending.result = result

@@ -3,7 +3,7 @@
 from loader.sending.decide import cancel, resend, skip
 from loader.sending.deliver import Progress, Target
 from loader.sending.reachable import Reached, reach
-from loader.sending.run import deliver_run
+from loader.sending.run import deliver_run, prepare
 from loader.sending.webhook import post
 
-__all__ = ["Progress", "Reached", "Target", "cancel", "deliver_run", "post", "reach", "resend", "skip"]
+__all__ = ["Progress", "Reached", "Target", "cancel", "deliver_run", "post", "prepare", "reach", "resend", "skip"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from threading import Thread
 
 import polars as pl
 
@@ -16,6 +18,12 @@ from loader.sending.journal import Journal
 
 OpenPart = Callable[[str, int], pl.DataFrame]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def prepare() -> None:
+    """Import what `deliver_run` needs of HTTP, beside other work: for who knows that there is something to send."""
+    # No daemon: a process that ends while OpenSSL reads its certificates crashes.
+    Thread(target=import_module, args=("loader.sending.http",)).start()
 
 
 def deliver_run(
@@ -53,7 +61,7 @@ async def _deliver(
     on_rejected: Callable[[int], None],
     stop_after: int | None,
 ) -> LoaderError | None:
-    # Takes its time to import; whoever is in a hurry does that while the plan is made.
+    # Takes its time to import, which a run without anything to send does not have; see `prepare`.
     from loader.sending.http import HttpClient  # noqa: PLC0415
 
     journal = Journal(checkpoint)

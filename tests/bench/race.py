@@ -86,7 +86,7 @@ def run(arguments: Sequence[str], to: Sink, python: str = sys.executable, ends: 
         child = os.posix_spawn(
             python,
             [python, *arguments],
-            {**os.environ, "PYTHONPATH": str(ROOT)},
+            _environment(),
             file_actions=[(os.POSIX_SPAWN_DUP2, said.fileno(), 1), (os.POSIX_SPAWN_DUP2, said.fileno(), 2)],
         )
         with _watching(child) as most:
@@ -100,6 +100,12 @@ def run(arguments: Sequence[str], to: Sink, python: str = sys.executable, ends: 
     first = max(0.0, counts.first - started) if counts.requests else wall
     peak = max(used.ru_maxrss / 1024, *most)
     return Lap(wall, used.ru_utime + used.ru_stime, peak, first, counts.requests, counts.events)
+
+
+def _environment() -> dict[str, str]:
+    # What is installed has its bytecode; without, each lap would begin with compiling the loader.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(ROOT)}
 
 
 @contextlib.contextmanager

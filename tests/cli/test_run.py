@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import QuickProject
-from tests.support.project import credentials, numbered, simple_mapping
+from tests.support.project import Ended, credentials, numbered, simple_mapping
 from tests.support.sandbox import RunningSandbox
 
 KEYS = {"run", "mapping", "status", "rows", "destinations", "seconds"}
@@ -55,6 +55,25 @@ def lives(pid: int) -> bool:
     """Whether a process is there and is no corpse that waits for its parent."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return state.strip() != "" and not state.startswith("Z")
+
+
+def imported(ended: Ended) -> set[str]:
+    """The packages that a process imported which told each import (`TELLS_IMPORTS`)."""
+    return {name.split(".")[0] for name in re.findall(r"(?m)^import time:.*\|\s+([\w.]+)$", ended.err)}
+
+
+TELLS_IMPORTS = {"PYTHONPROFILEIMPORTTIME": "1"}
+
+
+def test_http_is_imported_where_there_is_something_to_send(project: QuickProject, stand_in: RunningSandbox) -> None:
+    path = simple(project, credentials("bloomreach", stand_in.url))
+    planned = project.process("plan", path, env=TELLS_IMPORTS)
+    sent = project.process("run", path, "--json", env=TELLS_IMPORTS)
+    nothing_new = project.process("run", path, "--json", env=TELLS_IMPORTS)
+    assert (sent.json["status"], nothing_new.json["status"]) == ("done", "nothing_new")
+    http = {"httpx", "aiohttp"}
+    assert [imported(ended) & http for ended in (planned, sent, nothing_new)] == [set(), http, set()]
+    assert "polars" in imported(nothing_new)
 
 
 def test_run_against_the_sandbox_needs_no_account_and_leaves_nothing(project: QuickProject, tmp_path: Path) -> None:
