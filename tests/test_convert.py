@@ -133,3 +133,23 @@ def test_local_times_agree_with_zoneinfo(moment: datetime, zone: str) -> None:
         assert converted.values.to_list() == list(real)
     else:
         assert converted.failures.to_list() == ["time_repeated" if real else "time_skipped"]
+
+
+_MIXED = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(["2026-02-28", "2026-02-30", "1969-12-31", "0000-01-01"]),
+        st.sampled_from(["T", " "]),
+        st.sampled_from(["23:59:59", "23:59:60", "23:59:30", "24:00:00", "10:60", "10:00", "10:00:00", "10:00:60.5"]),
+        st.sampled_from(["", "Z", " UTC", "+01:00", "+01:60", "-0530"]),
+    ),
+)
+
+
+@given(st.lists(st.one_of(st.none(), _MIXED), min_size=1, max_size=8))
+def test_a_time_is_read_alike_beside_any_others(texts: list[str | None]) -> None:
+    together = convert(pl.Series(texts, dtype=pl.String), "datetime", timezone="Europe/Paris")
+    alone = [convert(pl.Series([text], dtype=pl.String), "datetime", timezone="Europe/Paris") for text in texts]
+    assert together.values.to_list() == [one.values.item() for one in alone]
+    assert together.failures.to_list() == [one.failures.item() for one in alone]
+    assert not [text for text, value in zip(texts, together.values, strict=True) if value and ":60" in str(text)]
