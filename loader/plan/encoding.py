@@ -77,6 +77,10 @@ def _keep_window(
         words = "time: {value} cannot be told to the provider, which takes each event as happening when it arrives"
     else:
         earliest = now - timedelta(seconds=window.past - window.margin)
+        times = frame.get_column("time")
+        first, last = times.min(), times.max()
+        if not (isinstance(first, datetime) and isinstance(last, datetime)) or earliest <= first <= last <= now:
+            return frame, empty(), 0
         outside = (pl.col("time") < earliest) | (pl.col("time") > now)
         hours = f"{window.past / 3600:g} hours"
         words = f"time: {{value}} is not within the last {hours}, the only times that the provider accepts"
