@@ -172,11 +172,10 @@ def outside_years(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
     """Boolean: a time outside the years 1 to 9999 anywhere in the value (null holds none); None where the type cannot
     hold one."""
     if isinstance(dtype, (pl.Date, pl.Datetime)):
-        unit = dtype.time_unit if isinstance(dtype, pl.Datetime) else None
-        if unit == "ns":
+        if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
             return None
-        day = 1 if unit is None else _PER_DAY[unit]
-        inside = expr.to_physical().is_between(_FIRST_DAY * day, (_LAST_DAY + 1) * day, closed="left")
+        start, end = _years(dtype)
+        inside = expr.to_physical().is_between(start, end, closed="left")
         return (~inside).fill_null(False)
     if isinstance(dtype, (pl.List, pl.Array)):
         inner = outside_years(pl.element(), inner_type(dtype.inner))
@@ -190,11 +189,23 @@ def outside_years(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
     return None
 
 
+def _years(dtype: pl.Date | pl.Datetime) -> tuple[int, int]:
+    """The physical values of `dtype` where the years 1 to 9999 begin and end."""
+    day = _PER_DAY[dtype.time_unit] if isinstance(dtype, pl.Datetime) else 1
+    return _FIRST_DAY * day, (_LAST_DAY + 1) * day
+
+
 def without_wild_times(values: pl.Series) -> tuple[pl.Series, pl.Series | None]:
     """`values` with null for each that `outside_years` finds, and which they are (Boolean); None: there is none."""
     outside = outside_years(pl.col("value"), values.dtype)
     if outside is None:
         return values, None
+    if isinstance(values.dtype, (pl.Date, pl.Datetime)):
+        physical = values.to_physical()
+        first, last = physical.min(), physical.max()
+        start, end = _years(values.dtype)
+        if not isinstance(first, int) or not isinstance(last, int) or start <= first <= last < end:
+            return values, None
     frame = values.alias("value").to_frame()
     wild = frame.select(outside).to_series()
     if not wild.any():
