@@ -95,6 +95,9 @@ def convert(
 
 
 def _done(before: pl.Series, after: pl.Series, reason: str = "bad_type") -> Converted:
+    # Null stays null, so as many nulls as before are the same ones.
+    if after.null_count() == before.null_count():
+        return Converted(after, pl.Series([None], dtype=pl.String).new_from_index(0, len(after)))
     failed = before.is_not_null() & after.is_null()
     reasons = pl.select(pl.when(failed).then(pl.lit(reason)).otherwise(None)).to_series()
     return Converted(after, reasons)
@@ -169,11 +172,10 @@ def outside_years(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
     """Boolean: a time outside the years 1 to 9999 anywhere in the value (null holds none); None where the type cannot
     hold one."""
     if isinstance(dtype, (pl.Date, pl.Datetime)):
-        unit = dtype.time_unit if isinstance(dtype, pl.Datetime) else None
-        if unit == "ns":
+        if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
             return None
-        day = 1 if unit is None else _PER_DAY[unit]
-        inside = expr.to_physical().is_between(_FIRST_DAY * day, (_LAST_DAY + 1) * day, closed="left")
+        start, end = _years(dtype)
+        inside = expr.to_physical().is_between(start, end, closed="left")
         return (~inside).fill_null(False)
     if isinstance(dtype, (pl.List, pl.Array)):
         inner = outside_years(pl.element(), inner_type(dtype.inner))
@@ -187,11 +189,23 @@ def outside_years(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
     return None
 
 
+def _years(dtype: pl.Date | pl.Datetime) -> tuple[int, int]:
+    """The physical values of `dtype` where the years 1 to 9999 begin and end."""
+    day = _PER_DAY[dtype.time_unit] if isinstance(dtype, pl.Datetime) else 1
+    return _FIRST_DAY * day, (_LAST_DAY + 1) * day
+
+
 def without_wild_times(values: pl.Series) -> tuple[pl.Series, pl.Series | None]:
     """`values` with null for each that `outside_years` finds, and which they are (Boolean); None: there is none."""
     outside = outside_years(pl.col("value"), values.dtype)
     if outside is None:
         return values, None
+    if isinstance(values.dtype, (pl.Date, pl.Datetime)):
+        physical = values.to_physical()
+        first, last = physical.min(), physical.max()
+        start, end = _years(values.dtype)
+        if not isinstance(first, int) or not isinstance(last, int) or start <= first <= last < end:
+            return values, None
     frame = values.alias("value").to_frame()
     wild = frame.select(outside).to_series()
     if not wild.any():
@@ -253,8 +267,8 @@ def _localize(values: pl.Series, naive: pl.Series, timezone: str | None) -> Conv
         return _done(values, naive.dt.replace_time_zone("UTC"), "bad_time")
     placed = naive.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
     failures = _done(values, naive, "bad_time").failures
-    lost = naive.is_not_null() & placed.is_null()
-    if lost.any():
+    if placed.null_count() > naive.null_count():
+        lost = naive.is_not_null() & placed.is_null()
         repeated = naive.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null").is_not_null()
         failures = pl.select(
             pl.when(lost & repeated)
@@ -305,13 +319,16 @@ def _parse_iso(values: pl.Series) -> tuple[pl.Series | None, pl.Series | None]:
             rest, screened = _matching(rest, _ISO), True
             continue
         text = rest
-        if match["frac"] is None:
-            text = pl.select(pl.when(rest.str.len_bytes() == len(sample)).then(rest)).to_series()
+        lengths = rest.str.len_bytes()
+        if match["frac"] is None and lengths.min() != lengths.max():
+            text = pl.select(pl.when(lengths == len(sample)).then(rest)).to_series()
         parsed = _parse_form(text, match)
         if match["zone"]:
             aware = parsed if aware is None else aware.fill_null(parsed)
         else:
             naive = parsed if naive is None else naive.fill_null(parsed)
+        if parsed.null_count() == rest.null_count():
+            break
         rest = pl.select(pl.when(parsed.is_null()).then(rest)).to_series()
         if rest.null_count() < len(rest) and rest.drop_nulls()[0] == sample:
             # A day that does not exist: leave out all texts of this form, so that the loop ends.
@@ -322,24 +339,30 @@ def _parse_iso(values: pl.Series) -> tuple[pl.Series | None, pl.Series | None]:
 
 def _parse_form(text: pl.Series, form: re.Match[str]) -> pl.Series:
     """Times of the texts that have the form of a matched sample; with a zone in UTC, else naive; null elsewhere."""
-    if form["sec"] is not None:
-        # polars takes second 60 for the first of the next minute; that would be another time.
-        text = pl.select(pl.when(~text.str.contains(":60", literal=True)).then(text)).to_series()
     if form["sep"] is None:
-        return text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+        return text.str.to_date("%Y-%m-%d", strict=False, cache=False).cast(pl.Datetime("us"))
     if form["frac"] and form["frac"].startswith(","):
         text = text.str.replace(",", ".", literal=True)
     seconds = "" if form["sec"] is None else ":%S" + ("%.f" if form["frac"] else "")
     pattern = f"%Y-%m-%d{form['sep']}%H:%M{seconds}"
-    if form["zone"] is None:
-        return text.str.to_datetime(pattern, time_unit="us", strict=False)
-    if form["zone"] in ("Z", "UTC"):
-        literal = text.str.to_datetime(
-            pattern + form["gap"] + form["zone"], time_unit="us", time_zone=None, strict=False
-        )
-        return literal.dt.replace_time_zone("UTC")
-    text = text.str.replace(r" ([+-])", "${1}")
-    return text.str.to_datetime(pattern + "%#z", time_unit="us", time_zone="UTC", strict=False)
+    zone = form["zone"]
+    if zone is None or zone in ("Z", "UTC"):
+        pattern += "" if zone is None else form["gap"] + zone
+        # What polars parses faster than it finds it among those parsed before.
+        times = text.str.to_datetime(pattern, time_unit="us", time_zone=None, strict=False, cache=bool(form["frac"]))
+        times = times if zone is None else times.dt.replace_time_zone("UTC")
+    else:
+        text = text.str.replace(r" ([+-])", "${1}")
+        times = text.str.to_datetime(pattern + "%#z", time_unit="us", time_zone="UTC", strict=False)
+    return times if form["sec"] is None else _without_second_60(text, times)
+
+
+def _without_second_60(text: pl.Series, times: pl.Series) -> pl.Series:
+    """`times` of `text`, null for second 60: polars takes it for the first of the next minute, another time."""
+    first = times.to_physical() % 60_000_000 < 1_000_000
+    if not text.filter(first).str.contains(":60", literal=True).any():
+        return times
+    return pl.select(pl.when(~text.str.contains(":60", literal=True)).then(times)).to_series()
 
 
 def _to_date(values: pl.Series, format: str | None) -> Converted:

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 # The column that numbers the rows of a frame; the name is one that no source uses, so that a source may have a `row`.
@@ -55,8 +57,9 @@ REASONS: dict[str, str] = {
 }
 
 
+@cache
 def empty() -> pl.DataFrame:
-    """No rejections: a frame of `SCHEMA` and height 0."""
+    """No rejections: a frame of `SCHEMA` and height 0; always the same one, as each frame of rows asks for it."""
     return pl.DataFrame(schema=SCHEMA)
 
 

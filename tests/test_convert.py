@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -133,3 +133,38 @@ def test_local_times_agree_with_zoneinfo(moment: datetime, zone: str) -> None:
         assert converted.values.to_list() == list(real)
     else:
         assert converted.failures.to_list() == ["time_repeated" if real else "time_skipped"]
+
+
+_MIXED = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(["2026-02-28", "2026-02-30", "1969-12-31", "0000-01-01"]),
+        st.sampled_from(["T", " "]),
+        st.sampled_from(["23:59:59", "23:59:60", "23:59:30", "24:00:00", "10:60", "10:00", "10:00:00", "10:00:60.5"]),
+        st.sampled_from(["", "Z", " UTC", "+01:00", "+01:60", "-0530"]),
+    ),
+)
+
+
+@given(st.lists(st.one_of(st.none(), _MIXED), min_size=1, max_size=8))
+def test_a_time_is_read_alike_beside_any_others(texts: list[str | None]) -> None:
+    together = convert(pl.Series(texts, dtype=pl.String), "datetime", timezone="Europe/Paris")
+    alone = [convert(pl.Series([text], dtype=pl.String), "datetime", timezone="Europe/Paris") for text in texts]
+    assert together.values.to_list() == [one.values.item() for one in alone]
+    assert together.failures.to_list() == [one.failures.item() for one in alone]
+    assert not [text for text, value in zip(texts, together.values, strict=True) if value and ":60" in str(text)]
+
+
+@pytest.mark.parametrize("unit", ["ms", "us"])
+def test_times_at_the_edges_of_the_years(unit: Literal["ms", "us"]) -> None:
+    a_second = 1_000 if unit == "ms" else 1_000_000
+    first, last = (int(at(text).timestamp()) * a_second for text in ("0001-01-01", "9999-12-31T23:59:59"))
+    inside: list[int | None] = [None, first, 0, last]
+    outside = [first - 1, last + a_second]
+    cases: list[list[int | None]] = [[], [None], inside, [*inside, *outside], [first - 1], [last + a_second]]
+    for values in cases:
+        times = pl.Series(values, dtype=pl.Int64).cast(pl.Datetime(unit, "UTC"))
+        converted = convert(times, "datetime")
+        expected = [None if value in outside else value for value in values]
+        assert converted.values.dt.cast_time_unit(unit).to_physical().to_list() == expected
+        assert converted.failures.to_list() == ["bad_time" if value in outside else None for value in values]

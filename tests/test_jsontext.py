@@ -146,3 +146,16 @@ def test_finite(values: list[Any], dtype: pl.DataType, expected: list[bool]) -> 
     expression = jsontext.finite(pl.col("x"), dtype)
     assert expression is not None
     assert pl.DataFrame({"x": pl.Series(values, dtype=dtype)}).select(expression).to_series().to_list() == expected
+
+
+@given(
+    st.lists(st.none() | st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999))),
+    st.integers(1, 3000),
+)
+def test_times_to_the_second(moments: list[datetime | None], near: int) -> None:
+    # Those near to each other are written another way than those far apart.
+    close = [datetime(1969, 12, 31, 12) + timedelta(seconds=37.25 * number) for number in range(near)]
+    for values in (moments, [*close, None]):
+        times = pl.Series(values, dtype=pl.Datetime("us", "UTC"))
+        expected = [None if m is None else m.replace(microsecond=0).isoformat() for m in values]
+        assert jsontext.to_the_second(times).to_list() == expected

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from loader.providers.base import Check, Encoded, LateEvents, Window
+from loader.jsontext import to_the_second
+from loader.providers.base import Check, Encoded, LateEvents, Window, written
 from loader.rejection import ROW, SCHEMA, empty, reject
 
 # So many checks are made at once: those of thousands of properties would need as much memory as all their rows.
@@ -35,7 +36,8 @@ def encode(
     frame, rejected, late = _keep_window(frame, window, late_events, now)
     watched = window is not None and window.past is not None and "time" in frame.columns and late_events != "send"
     result = (
-        frame.lazy()
+        frame.with_columns(to_the_second(frame.get_column(name)).alias(written(name)) for name in encoded.times)
+        .lazy()
         .select(
             row=pl.col(ROW),
             id=pl.col("id") if "id" in frame.columns else pl.lit(None, pl.String),
@@ -77,6 +79,10 @@ def _keep_window(
         words = "time: {value} cannot be told to the provider, which takes each event as happening when it arrives"
     else:
         earliest = now - timedelta(seconds=window.past - window.margin)
+        times = frame.get_column("time")
+        first, last = times.min(), times.max()
+        if not (isinstance(first, datetime) and isinstance(last, datetime)) or earliest <= first <= last <= now:
+            return frame, empty(), 0
         outside = (pl.col("time") < earliest) | (pl.col("time") > now)
         hours = f"{window.past / 3600:g} hours"
         words = f"time: {{value}} is not within the last {hours}, the only times that the provider accepts"

@@ -207,7 +207,9 @@ class Planner:
             if destination.name in delivered:
                 stager.skip(len(survivors))
                 continue
-            unmapped = result.rejected.filter(~pl.col("row").is_in(lost.implode()))
+            unmapped = result.rejected
+            if len(lost):
+                unmapped = unmapped.filter(~pl.col("row").is_in(lost.implode()))
             stager.refuse(unmapped)
             refused = pl.concat([unmapped, stager.add(result.events)])
             if len(refused):

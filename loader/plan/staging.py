@@ -147,6 +147,8 @@ class Stager:
         self._background.do(self._write_part, waiting, True)
 
     def _count(self, rejected: pl.DataFrame) -> None:
+        if not len(rejected):
+            return
         for reason, count in rejected.group_by("reason").len().iter_rows():
             self.staged.rejected[reason] += count
 

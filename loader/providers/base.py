@@ -137,11 +137,18 @@ class Check:
 @dataclass(frozen=True)
 class Encoded:
     """`event`: String, the event's JSON text as it stands in a request. `user`: String, the JSON text of the user for a
-    route that groups by user, is `ordered` or has `users_per_call`, else null. `checks`: over the same columns."""
+    route that groups by user, is `ordered` or has `users_per_call`, else null. `checks`: over the same columns.
+    `times`: columns of times whose texts (`jsontext.to_the_second`) `event` finds in the column `written(column)`."""
 
     event: pl.Expr
     user: pl.Expr
     checks: Sequence[Check] = ()
+    times: Sequence[str] = ()
+
+
+def written(column: str) -> str:
+    """The name of the column with the texts of a column of times; see `Encoded`."""
+    return f"{column} (text)"
 
 
 @dataclass(frozen=True)

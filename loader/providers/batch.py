@@ -39,6 +39,7 @@ from loader.providers.base import (
     common_failure,
     over,
     parse_json,
+    written,
 )
 
 TRACK = "https://doc.batch.com/developer/api/mep/trigger-events-api/track-events"
@@ -91,20 +92,19 @@ class BatchSettings(DestinationSettings):
     )
 
 
-def _time(expr: pl.Expr) -> jsontext.Native:
+def _time(column: str) -> jsontext.Native:
     """`YYYY-MM-ddTHH:mm:ss` in UTC, the only form that PARAMETERS shows."""
-    # Times are in UTC here; polars prints them a third faster without their zone.
-    return jsontext.Native(expr.dt.replace_time_zone(None).dt.to_string("%Y-%m-%dT%H:%M:%S"), pl.String())
+    return jsontext.Native(pl.col(written(column)), pl.String())
 
 
 def _attribute(key: str, dtype: pl.DataType) -> tuple[str, jsontext.Member]:
     """Key and value of an attribute; times are typed by their key, `date(key)`, and read as UTC (PARAMETERS)."""
-    column = pl.col(f"properties.{key}")
+    column = f"properties.{key}"
     if isinstance(dtype, pl.Date):
-        column, dtype = column.cast(pl.Datetime("us", "UTC")), pl.Datetime("us", "UTC")
+        return f"date({key})", jsontext.Native(pl.col(column).dt.to_string("%Y-%m-%dT00:00:00"), pl.String())
     if isinstance(dtype, pl.Datetime):
         return f"date({key})", _time(column)
-    return key, jsontext.member(column, dtype)
+    return key, jsontext.member(pl.col(column), dtype)
 
 
 def _full_name() -> pl.Expr:
@@ -154,7 +154,7 @@ class _TrackEvents(Route):
         attributes = {c.removeprefix("properties."): d for c, d in columns.items() if c.startswith("properties.")}
         members = [("name", jsontext.member(_full_name(), pl.String()))]
         if "time" in columns:
-            members.append(("time", _time(pl.col("time"))))
+            members.append(("time", _time("time")))
         if "label" in columns:
             members.append(("label", jsontext.member(pl.col("label"), columns["label"])))
         if attributes:
@@ -167,6 +167,7 @@ class _TrackEvents(Route):
             event=jsontext.obj(members, always=True),
             user=jsontext.text(pl.col("user")),
             checks=self._checks(columns, attributes),
+            times=[column for column, dtype in columns.items() if isinstance(dtype, pl.Datetime)],
         )
 
     def _checks(self, columns: Mapping[str, pl.DataType], attributes: Mapping[str, pl.DataType]) -> list[Check]:
@@ -179,7 +180,7 @@ class _TrackEvents(Route):
                 f"name: '{{value}}' is not made of 1 to {NAME} characters of a-z, 0-9 and _, as Batch's SDKs want it "
                 "(`event_names: any` sends it all the same)"
             )
-            unusual = ~_full_name().str.contains(rf"^ue\.[a-z0-9_]{{1,{NAME}}}$")
+            unusual = ~pl.col("name").str.contains(rf"^(?:ue\.)?[a-z0-9_]{{1,{NAME}}}$")
             checks.append(Check(unusual, "bad_value", "name", words, pl.col("name")))
         if "label" in columns:
             label = pl.col("label")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -230,6 +230,12 @@ def jsonish(row: object) -> str:
     """JSON text of a rejected row; what JSON does not know becomes text."""
     text = json.dumps(row, ensure_ascii=False, default=str)
     return HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)
+
+
+@cache
+def no_records() -> pl.DataFrame:
+    """`RECORDS` of no rows."""
+    return pl.DataFrame(schema=RECORDS)
 
 
 def record_texts(rows: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from loader import convert, rejection
 from loader.errors import LoaderError, SourceError
 from loader.rejection import ROW
 from loader.settings import ColumnType
-from loader.sources.base import RECORDS, Frame, Input, nearest, record_texts
+from loader.sources.base import Frame, Input, nearest, no_records, record_texts
 from loader.sources.cursor import Watch
 
 _TYPES: dict[ColumnType, pl.DataType] = {
@@ -97,6 +97,8 @@ class Finish:
         for name in self._types:
             if self._watch is None or name != self._watch.column:
                 rows = self._convert(rows, name, file, bad)
+        if not bad and not texts:
+            return Frame(rows, rejection.empty(), no_records(), filtered, file)
         lost = pl.concat(bad) if bad else rejection.empty()
         known = texts[0]["row"] if texts else pl.Series("row", [], pl.UInt64)
         # One rejection a row: the first column that fails.
@@ -109,7 +111,7 @@ class Finish:
         return Frame(
             rows,
             lost.sort("row"),
-            pl.concat(texts).sort("row") if texts else pl.DataFrame(schema=RECORDS),
+            pl.concat(texts).sort("row") if texts else no_records(),
             filtered,
             file,
         )
