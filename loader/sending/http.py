@@ -50,7 +50,8 @@ class HttpClient:
     def __init__(self, address: str, connections: int, timeout: float) -> None:
         """`address`: the destination's base URL. `timeout`: seconds for one answer."""
         # A server that drips bytes would go on for ever if only each read were bounded.
-        self._whole = timeout + CONNECT_SECONDS
+        whole = timeout + CONNECT_SECONDS
+        self._bound: float | None = None
         waits = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS), pool=None)
         self._extensions = {"timeout": waits.as_dict()}
         proxy = _proxy(address)
@@ -62,8 +63,9 @@ class HttpClient:
             # Making a context for TLS takes longer than ten requests.
             secure = urlsplit(address).scheme == "https"
             self._transport = httpx.AsyncHTTPTransport(verify=secure, limits=limits, proxy=proxy)
+            self._bound = whole
         else:
-            self._transport = ReqwestTransport(connections, waits, self._whole)
+            self._transport = ReqwestTransport(connections, waits, whole)
 
     async def __aenter__(self) -> HttpClient:
         await self._transport.__aenter__()
@@ -87,12 +89,18 @@ class HttpClient:
         except httpx.InvalidURL as error:
             raise NothingSent(_words(error)) from None
         try:
-            response = await self._transport.handle_async_request(leaving)
-            body = await _body(response)
+            if self._bound is None:
+                return await self._exchange(leaving)
+            leaving.headers["Content-Length"] = str(len(request.body))
+            async with asyncio.timeout(self._bound):
+                return await self._exchange(leaving)
         # ValueError: an answer with bytes that are no text where text belongs.
         except (httpx.TransportError, OSError, ValueError) as error:
             raise (NothingSent if isinstance(error, _NOTHING_SENT) else NoAnswer)(_words(error)) from None
-        return Answer(response.status_code, dict(response.headers.items()), body)
+
+    async def _exchange(self, request: httpx.Request) -> Answer:
+        response = await self._transport.handle_async_request(request)
+        return Answer(response.status_code, dict(response.headers.items()), await _body(response))
 
 
 class ReqwestTransport(httpx.AsyncBaseTransport):
@@ -195,15 +203,15 @@ def _headers(url: str, headers: tuple[tuple[str, str], ...]) -> httpx.Headers:
 
 async def _body(response: httpx.Response) -> bytes:
     """The whole body, decompressed. Raises NoAnswer where it is too long or not in the encoding that it claims."""
-    body = bytearray()
+    body, stream = bytearray(), response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)
     try:
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        async for piece in response.stream:
+        async for piece in stream:
             body += piece
             if len(body) > MOST_BYTES:
                 raise NoAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
     finally:
-        await response.aclose()
+        await stream.aclose()
     if response.headers.get("content-encoding", "").lower() not in ("gzip", "x-gzip"):
         return bytes(body)
     # Not left to httpx, which has no bound: a few kilobytes can hold gigabytes.
