@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,11 +130,11 @@ def _configure(connection: Any, _record: object) -> None:
 
 @contextlib.contextmanager
 def translated(path: Path, what: str) -> Iterator[None]:
-    """Turn the database's errors into a StateError that says what to do."""
+    """Turn the database's errors, as SQLAlchemy or the driver raises them, into a StateError that says what to do."""
     try:
         yield
-    except sa.exc.DatabaseError as error:
-        cause = str(error.orig)
+    except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
+        cause = str(error.orig if isinstance(error, sa.exc.DatabaseError) else error)
         if "full" in cause or "disk I/O error" in cause:
             raise StateError(
                 f"the disk is full or failing: {path} cannot be written. Free some space, then run again"

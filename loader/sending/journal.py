@@ -131,7 +131,9 @@ class Journal:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._path = checkpoint.path
-        self._connection = checkpoint.engine.connect()
+        # The driver's own: through SQLAlchemy a transaction takes twice the time, which sending has to wait for.
+        self._pooled = checkpoint.engine.raw_connection()
+        self._connection: Any = self._pooled.driver_connection
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._waiting: list[_Entry] = []
@@ -153,7 +155,7 @@ class Journal:
         self._thread.shutdown()
         entries, self._waiting = self._waiting, []
         _settle(entries, self._commit(entries))
-        self._connection.close()
+        self._pooled.close()
 
     def _begin(self) -> None:
         entries, self._waiting = self._waiting, []
@@ -174,41 +176,37 @@ class Journal:
         if not entries:
             return None
         try:
-            with translated(self._path, "written"), self._connection.begin():
-                write(self._connection, [change for changes, _ in entries for change in changes])
+            with translated(self._path, "written"), self._connection:
+                _write(self._connection, [change for changes, _ in entries for change in changes])
         except Exception as error:  # noqa: BLE001 - raised where the changes are awaited
             return error
         return None
 
 
 def write(connection: Connection, changes: Iterable[Change]) -> None:
-    """Write `changes` in their order, neighbours with the same statement as one; the new status of chunks and the
-    requests come last, each all at once."""
-    requests: list[Any] = []
+    """Write `changes` in a transaction of SQLAlchemy's, in their order, but that the new status of chunks and the
+    requests come last."""
+    _write(connection.connection.driver_connection, changes)
+
+
+def _write(connection: Any, changes: Iterable[Change]) -> None:
+    """`write` with the driver's own connection; what is alike goes as one statement."""
+    requests: Counter[tuple[str, str]] = Counter()
     statuses: list[Any] = []
-    statement = ""
-    rows: list[Any] = []
     for sql, values in changes:
-        if sql == _set_chunks:
+        if sql is _set_chunks:
             statuses.append(values)
-        elif sql == _count_request:
-            requests.append(values)
+        elif sql is _count_request:
+            requests[values[:2]] += values[2]
+        elif isinstance(values, list):
+            connection.executemany(sql, values)
         else:
-            if sql != statement and rows:
-                connection.exec_driver_sql(statement, rows)
-                rows = []
-            statement = sql
-            rows += values if isinstance(values, list) else [values]
-    if rows:
-        connection.exec_driver_sql(statement, rows)
+            connection.execute(sql, values)
     if statuses:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        connection.exec_driver_sql(_set_chunks, {"chunks": orjson.dumps(statuses).decode(), "changed": now})
-    counted = Counter[tuple[str, str]]()
-    for run, destination, more in requests:
-        counted[run, destination] += more
-    for (run, destination), more in counted.items():
-        connection.exec_driver_sql(_count_request, {"b_run": run, "b_destination": destination, "b_more": more})
+        connection.execute(_set_chunks, {"chunks": orjson.dumps(statuses).decode(), "changed": now})
+    for (run, destination), more in requests.items():
+        connection.execute(_count_request, {"b_run": run, "b_destination": destination, "b_more": more})
 
 
 def _settle(entries: list[_Entry], failure: Exception | None) -> None:
