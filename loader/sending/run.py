@@ -52,10 +52,20 @@ def deliver_run(
     # What is there stays; looking through it again and again takes an eighth of the time of small requests.
     gc.freeze()
     try:
-        return asyncio.run(_deliver(checkpoint, targets, open_part, progress, on_rejected, stop_after))
+        with asyncio.Runner(loop_factory=_fast_loop()) as runner:
+            return runner.run(_deliver(checkpoint, targets, open_part, progress, on_rejected, stop_after))
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop, where it is to be had; None: asyncio's own loop."""
+    try:
+        from uvloop import new_event_loop  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return None
+    return new_event_loop
 
 
 async def _deliver(
