@@ -25,7 +25,7 @@ def prepare() -> None:
     """Import what `deliver_run` needs of HTTP, beside other work: for who knows that there is something to send."""
     # Not in the thread: its allocator belongs to the thread that loads it, and without that one the process crashes.
     import_module("pyreqwest.client")
-    # No daemon: a process that ends while OpenSSL reads its certificates crashes.
+    # No daemon: a process must not end in the middle of an import.
     Thread(target=import_module, args=("loader.sending.http",)).start()
 
 

@@ -71,26 +71,3 @@ def test_a_second_process_is_told_who_holds_the_state(project: Project, stand_in
         first.communicate(timeout=60)
     assert first.returncode == 0
     assert len(stand_in.received("batch")) == 500
-
-
-def test_one_that_fails_early_ends_after_what_it_has_begun(project: Project) -> None:
-    # OpenSSL waits here for certificates, in a thread; it must not meet its own end, which the process would bring.
-    certificates = project.folder / "certificates.pem"
-    os.mkfifo(certificates)
-    project.mapping(simple_mapping(credentials("batch", "http://127.0.0.1:9")))
-    with project.start("run", str(project.mapping_path), env={"SSL_CERT_FILE": str(certificates)}) as process:
-        while True:
-            try:
-                pipe = os.open(certificates, os.O_WRONLY | os.O_NONBLOCK)
-                break
-            except OSError:
-                assert process.poll() is None, "it has ended in the middle of an import"
-                time.sleep(0.01)
-        certificates.unlink()
-        assert process.stderr is not None
-        assert "events.csv" in process.stderr.readline()
-        time.sleep(0.5)
-        assert process.poll() is None, "it has ended in the middle of an import"
-        os.close(pipe)
-        process.communicate(timeout=60)
-    assert process.returncode == 2
