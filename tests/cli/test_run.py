@@ -71,7 +71,7 @@ def test_http_is_imported_where_there_is_something_to_send(project: QuickProject
     sent = project.process("run", path, "--json", env=TELLS_IMPORTS)
     nothing_new = project.process("run", path, "--json", env=TELLS_IMPORTS)
     assert (sent.json["status"], nothing_new.json["status"]) == ("done", "nothing_new")
-    http = {"httpx", "aiohttp"}
+    http = {"httpx", "pyreqwest"}
     assert [imported(ended) & http for ended in (planned, sent, nothing_new)] == [set(), http, set()]
     assert "polars" in imported(nothing_new)
 
