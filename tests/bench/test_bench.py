@@ -1,4 +1,4 @@
-"""The race in short: all send the same events, and the loader does not fall to half of what it was when measured."""
+"""The race in short: all send the same events, and the loader is no slower than half of its targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.bench.growth import NOTHING_NEW_SECONDS, RESUME_SECONDS, nothing_new, resumed, ten_times
-from tests.bench.race import Lap, make, race, racers, ratio, sink
+from tests.bench.race import make, middle, race, racers, sink
 from tests.bench.works import WORKS
 
 BY_NAME = {work.name: work for work in WORKS}
@@ -63,30 +63,41 @@ def test_all_send_the_same_events(name: str, tmp_path: Path) -> None:
     assert all(users == unordered[0] for users in unordered)
 
 
-def raced(name: str, rows: int, folder: Path) -> dict[str, list[Lap]]:
+def raced(name: str, few: int, many: int, folder: Path) -> tuple[float, float]:
+    """How many times as fast as the script the loader takes each row beyond the first `few`; its most memory."""
     data = folder / "events.csv"
-    make(str(data), rows)
+    walls: dict[str, list[float]] = {}
+    peak = 0.0
     with sink() as to:
-        return race(racers(BY_NAME[name], str(data), to, folder, ["script"]), rows, rounds=2)
+        for rows in (few, many):
+            make(str(data), rows)
+            laps = race(racers(BY_NAME[name], str(data), to, folder, ["script"]), rows, rounds=2)
+            peak = middle(laps["loader"]).peak
+            for racer, found in laps.items():
+                walls.setdefault(racer, []).append(min(lap.wall for lap in found))
+    more = {racer: most - least for racer, (least, most) in walls.items()}
+    return more["script"] / more["loader"], peak
 
 
-# README.md tells the full distance, and what has to be reached there. At this one the loader's start takes half of its
-# time: beside other work it does 0.8, 0.6 and 0.6 times as many events a second as the script. Half of that is left.
+# README.md tells the full distance, and what has to be reached there. At this one a start takes most of the time, so
+# that what more rows take is compared: at least half as many times as fast as the target of the full distance.
 @pytest.mark.parametrize(
-    ("name", "rows", "least"),
+    ("name", "few", "many"),
     [
-        ("csv-batch", 100_000, 0.4),
-        ("csv-bloomreach", 30_000, 0.3),
-        ("csv-pushengage", 2_000, 0.3),
+        ("csv-batch", 20_000, 320_000),
+        ("csv-appizer", 5_000, 55_000),
+        ("csv-bloomreach", 3_000, 33_000),
+        ("csv-pushengage", 200, 2_200),
     ],
 )
-def test_the_loader_keeps_up(name: str, rows: int, least: float, tmp_path: Path) -> None:
+def test_the_loader_keeps_up(name: str, few: int, many: int, tmp_path: Path) -> None:
     # In another process: a child's peak memory counts from that of the process that starts it, and this one has run
     # other tests.
     with ProcessPoolExecutor(1, get_context("spawn")) as other:
-        laps = other.submit(raced, name, rows, tmp_path).result()
-    assert ratio(laps) > least
-    assert max(lap.peak for lap in laps["loader"]) < MOST_MEGABYTES
+        times, peak = other.submit(raced, name, few, many, tmp_path).result()
+    [target] = [target.ratio for target in BY_NAME[name].targets if target.peer == "script"]
+    assert times > target / 2
+    assert peak < MOST_MEGABYTES
 
 
 def test_who_does_not_send_all_is_out(tmp_path: Path) -> None:
