@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 
 import polars as pl
 
@@ -131,6 +132,12 @@ def member(expr: pl.Expr, dtype: pl.DataType, time: TimeText | None = None) -> M
     """A value of `dtype` as a member of `obj`; see `value`."""
     if _is_native(dtype):
         return Native(expr, dtype)
+    if isinstance(dtype, (pl.Categorical, pl.Enum)):
+        return Native(expr.cast(pl.String), pl.String())
+    if isinstance(dtype, pl.Datetime) and (time is None or dtype.time_zone is None):
+        return Native(iso(expr, dtype), pl.String())
+    if isinstance(dtype, pl.Date):
+        return Native(expr.dt.to_string("%Y-%m-%d"), pl.String())
     return value(expr, dtype, time)
 
 
@@ -149,15 +156,30 @@ def obj(members: Sequence[tuple[str, Member]], always: bool = False) -> pl.Expr:
     natives = _natives(members)
     if natives is not None:
         return _without_nulls(_struct(natives).struct.json_encode(), _struct_type(natives), always)
-    parts = [pl.concat_str(pl.lit(f",{literal(key)}:"), _text_of(given)) for key, given in members]
-    if not parts:
+    if not members:
         return pl.lit("{}")
+    parts = [part for _, together in groupby(members, key=_is_plain) for part in _members(together)]
     if always:
-        key, given = members[0]
-        parts[0] = pl.concat_str(pl.lit(f"{{{literal(key)}:"), _text_of(given))
-        return pl.concat_str(*parts, pl.lit("}"), ignore_nulls=True)
+        return pl.concat_str(pl.lit("{"), pl.concat_str(*parts, ignore_nulls=True).str.slice(1), pl.lit("}"))
     joined = pl.concat_str(*parts, ignore_nulls=True).str.strip_prefix(",")
     return pl.concat_str(pl.lit("{"), joined, pl.lit("}"))
+
+
+def _is_plain(member: tuple[str, Member]) -> bool:
+    key, given = member
+    return isinstance(given, Native) and _PLAIN_KEY.fullmatch(key) is not None
+
+
+def _members(together: Iterable[tuple[str, Member]]) -> list[pl.Expr]:
+    """Members that stand together, each with a comma before it, null where there is none; what polars may encode is
+    encoded at once."""
+    members = list(together)
+    natives = _natives(members)
+    if natives is None or len(natives) == 1:
+        return [pl.concat_str(pl.lit(f",{literal(key)}:"), _text_of(given)) for key, given in members]
+    written = _without_nulls(_struct(natives).struct.json_encode(), _struct_type(natives), always=False)
+    inside = written.str.strip_prefix("{").str.strip_suffix("}")
+    return [pl.concat_str(pl.when(written != "{}").then(pl.lit(",")), inside, ignore_nulls=True)]
 
 
 def _text_of(given: Member) -> pl.Expr:

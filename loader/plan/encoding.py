@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,28 +35,33 @@ def encode(
     """Check and encode a frame of events (the columns that `loader.mapping` describes) for one destination."""
     frame, rejected, late = _keep_window(frame, window, late_events, now)
     watched = window is not None and window.past is not None and "time" in frame.columns and late_events != "send"
+    frame = frame.with_columns(to_the_second(frame.get_column(name)).alias(written(name)) for name in encoded.times)
+    checks = dict(enumerate(encoded.checks))
+    always = {at: check for at, check in list(checks.items())[:TOGETHER] if not check.from_bytes}
     result = (
-        frame.with_columns(to_the_second(frame.get_column(name)).alias(written(name)) for name in encoded.times)
-        .lazy()
+        frame.lazy()
         .select(
             row=pl.col(ROW),
             id=pl.col("id") if "id" in frame.columns else pl.lit(None, pl.String),
             time=pl.col("time").dt.timestamp("us") if watched else pl.lit(None, pl.Int64),
             user=encoded.user,
             event=encoded.event,
-            **_broken(encoded.checks[:TOGETHER]),
+            **_broken(always),
         )
         .collect(engine="in-memory")
     )
+    longest = result.get_column("event").str.len_bytes().max()
+    needed = [at for at, check in checks.items() if isinstance(longest, int) and check.from_bytes <= longest]
     refusals = [rejected]
     failed = pl.repeat(False, len(result), eager=True)
-    masks = result.drop("row", "id", "time", "user", "event")
-    for first in range(0, len(encoded.checks), TOGETHER):
-        some = encoded.checks[first : first + TOGETHER]
-        if first:
-            masks = frame.select(**_broken(some))
-        for check, mask in zip(some, masks.iter_columns(), strict=True):
+    for first in range(0, len(needed), TOGETHER):
+        some = needed[first : first + TOGETHER]
+        masks = frame.lazy().select(**_broken({at: checks[at] for at in some if at not in always}))
+        found = masks.collect(engine="in-memory") if set(some) - set(always) else result
+        for at in some:
+            mask = (result if at in always else found).get_column(f"broken{at}")
             if mask.any():
+                check = checks[at]
                 new = mask & ~failed
                 refusals.append(reject(frame, new, check.reason, check.field, check.message, check.value, check.size))
                 failed = failed | mask
@@ -64,8 +69,8 @@ def encode(
     return Coded(events.filter(~failed) if failed.any() else events, pl.concat(refusals), late)
 
 
-def _broken(checks: Sequence[Check]) -> dict[str, pl.Expr]:
-    return {f"broken{at}": check.broken.fill_null(False) for at, check in enumerate(checks)}
+def _broken(checks: Mapping[int, Check]) -> dict[str, pl.Expr]:
+    return {f"broken{at}": check.broken.fill_null(False) for at, check in checks.items()}
 
 
 def _keep_window(

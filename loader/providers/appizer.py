@@ -105,7 +105,8 @@ class Batch(Route):
         event = jsontext.obj(members, always=True)
         size = event.str.len_bytes()
         words = f"the event: {{size}} bytes, the loader sends at most {BODY_BYTES} in a request"
-        check = over("event", size > BODY_BYTES - len(self.envelope), words, size=size)
+        most = BODY_BYTES - len(self.envelope)
+        check = over("event", size > most, words, size=size, from_bytes=most)
         return Encoded(event=event, user=pl.lit(None, pl.String), checks=[check])
 
     def request(self, settings: AppizerSettings, body: bytes, user: str | None) -> Request:

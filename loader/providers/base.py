@@ -123,7 +123,8 @@ class Check:
     """One limit as an expression over the columns of events.
 
     `broken`: Boolean, true where the event breaks the limit. `message` may contain `{value}`, which stands for the
-    `value` that breaks it, or `{size}`, for what was measured.
+    `value` that breaks it, or `{size}`, for what was measured. `from_bytes`: only events of at least so many bytes can
+    break it, so that others need not be measured again.
     """
 
     broken: pl.Expr
@@ -132,6 +133,7 @@ class Check:
     message: str
     value: pl.Expr | None = None
     size: pl.Expr | None = None
+    from_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -328,10 +330,15 @@ class Provider:
 
 
 def over(
-    column: str, broken: pl.Expr, message: str, value: pl.Expr | None = None, size: pl.Expr | None = None
+    column: str,
+    broken: pl.Expr,
+    message: str,
+    value: pl.Expr | None = None,
+    size: pl.Expr | None = None,
+    from_bytes: int = 0,
 ) -> Check:
     """A check for a value over a limit of the provider."""
-    return Check(broken, "over_limit", column, message, value, size)
+    return Check(broken, "over_limit", column, message, value, size, from_bytes)
 
 
 def parse_json(body: bytes) -> Any:

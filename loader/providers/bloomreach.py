@@ -283,18 +283,15 @@ def _failure(answer: Answer, said: object) -> Receipt:
 def _message(columns: Mapping[str, pl.DataType], *, empty_properties: bool) -> tuple[pl.Expr, list[Check]]:
     """The data of an event (ADD_EVENT), or of a customer where there is no `name` (UPDATE_CUSTOMER); checks."""
     others = [column for column in columns if column.startswith("ids.")]
-    ids = [("registered", jsontext.text(pl.col("user")))] if "user" in columns else []
+    ids = {"registered": pl.col("user")} if "user" in columns else {}
     # One that is no id would be shared by all who have it.
-    ids += [(c.removeprefix("ids."), pl.when(_is_id(c)).then(jsontext.text(pl.col(c)))) for c in others]
-    values = {
-        c: jsontext.value(pl.col(c), dtype, time=jsontext.seconds)
-        for c, dtype in columns.items()
-        if c.startswith("properties.")
-    }
-    properties = jsontext.obj([(c.removeprefix("properties."), written) for c, written in values.items()])
+    ids |= {c.removeprefix("ids."): pl.when(_is_id(c)).then(pl.col(c)) for c in others}
+    customer = [(kind, jsontext.Native(one, pl.String())) for kind, one in ids.items()]
+    values = {c: dtype for c, dtype in columns.items() if c.startswith("properties.")}
+    properties = jsontext.obj([(c.removeprefix("properties."), _member(c, dtype)) for c, dtype in values.items()])
     event = "name" in columns
-    members = [("event_type", jsontext.text(pl.col("name")))] if event else []
-    members.append(("customer_ids", jsontext.obj(ids)))
+    members = [("event_type", jsontext.member(pl.col("name"), pl.String()))] if event else []
+    members.append(("customer_ids", jsontext.obj(customer)))
     if "time" in columns:
         members.append(("timestamp" if event else "update_timestamp", jsontext.seconds(pl.col("time"))))
     members.append(("properties", properties))
@@ -312,6 +309,11 @@ def _message(columns: Mapping[str, pl.DataType], *, empty_properties: bool) -> t
     ]
 
 
+def _member(column: str, dtype: pl.DataType) -> jsontext.Member:
+    """A property; times are seconds since 1970."""
+    return jsontext.member(pl.col(column), dtype, time=jsontext.seconds)
+
+
 def _is_id(column: str) -> pl.Expr:
     """Whether the value is an id for Bloomreach (COMMON_ERRORS); null is none."""
     value = pl.col(column)
@@ -324,16 +326,18 @@ def _needs_property(columns: Mapping[str, pl.DataType]) -> str:
 
 
 def _checks(
-    columns: Mapping[str, pl.DataType], values: Mapping[str, pl.Expr], *, empty_properties: bool
+    columns: Mapping[str, pl.DataType], values: Mapping[str, pl.DataType], *, empty_properties: bool
 ) -> list[Check]:
+    sizes = {c: jsontext.value(pl.col(c), dtype, time=jsontext.seconds).str.len_bytes() for c, dtype in values.items()}
     checks = [
         over(
             column,
-            written.str.len_bytes() >= VALUE_BYTES,
+            size >= VALUE_BYTES,
             f"{column}: {{size}} bytes, Bloomreach takes less than {VALUE_BYTES}",
-            size=written.str.len_bytes(),
+            size=size,
+            from_bytes=VALUE_BYTES,
         )
-        for column, written in values.items()
+        for column, size in sizes.items()
     ]
     if not empty_properties:
         words = f"properties: all are null, and {_needs_property(columns)}"
@@ -348,7 +352,7 @@ def _checks(
 def _size(message: pl.Expr) -> Check:
     size = message.str.len_bytes()
     words = f"the event: {{size}} bytes, Bloomreach takes less than {MESSAGE_BYTES}"
-    return over("event", size >= MESSAGE_BYTES, words, size=size)
+    return over("event", size >= MESSAGE_BYTES, words, size=size, from_bytes=MESSAGE_BYTES)
 
 
 def _words(result: Mapping[str, object]) -> str:

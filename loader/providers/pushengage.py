@@ -100,14 +100,12 @@ class Single(Route):
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
         """See `Route.encode`; fields `event_name`, `profile_id` or `device_token_hash`, `data` (TRACK)."""
         properties = {c: dtype for c, dtype in columns.items() if c.startswith("properties.")}
-        data = jsontext.obj(
-            [(c.removeprefix("properties."), jsontext.value(pl.col(c), dtype)) for c, dtype in properties.items()]
-        )
+        data = [(c.removeprefix("properties."), jsontext.member(pl.col(c), dtype)) for c, dtype in properties.items()]
         ids = _ids(columns)
-        members = [("event_name", jsontext.text(pl.col("name"))), *ids]
+        members = [("event_name", jsontext.member(pl.col("name"), pl.String())), *ids]
         if properties:
-            members.append(("data", pl.when(data != "{}").then(data)))
-        name, size = pl.col("name"), data.str.len_bytes()
+            members.append(("data", jsontext.inner(data)))
+        name, size = pl.col("name"), jsontext.obj(data).str.len_bytes()
         checks = [
             over(
                 "name",
@@ -125,8 +123,8 @@ class Single(Route):
         ]
         if properties:
             words = f"properties: {{size}} bytes, PushEngage takes at most {DATA_BYTES} in `data`"
-            checks.append(over("properties", size > DATA_BYTES, words, size=size))
-        user = pl.coalesce(written for _, written in ids)
+            checks.append(over("properties", size > DATA_BYTES, words, size=size, from_bytes=DATA_BYTES))
+        user = pl.coalesce(jsontext.text(given.expr) for _, given in ids)
         return Encoded(event=jsontext.obj(members, always=True), user=user, checks=checks)
 
     def request(self, settings: PushEngageSettings, body: bytes, user: str | None) -> Request:
@@ -154,15 +152,15 @@ class Single(Route):
         return Receipt(Outcome.REFUSED, message=message)
 
 
-def _ids(columns: Mapping[str, pl.DataType]) -> list[tuple[str, pl.Expr]]:
-    """The members of an event that name its subscriber, as JSON text; of each event one is there, the other null."""
+def _ids(columns: Mapping[str, pl.DataType]) -> list[tuple[str, jsontext.Native]]:
+    """The members of an event that name its subscriber; of each event one is there, the other null."""
     profile = "user" if "user" in columns else "ids.profile_id"
-    found: list[tuple[str, pl.Expr]] = []
+    found: list[tuple[str, jsontext.Native]] = []
     taken = pl.lit(False)
     for key, column in (("profile_id", profile), ("device_token_hash", "ids.device_token_hash")):
         if column in columns:
             given = pl.col(column).str.strip_chars().str.len_bytes() > 0
-            found.append((key, pl.when(given & ~taken).then(jsontext.text(pl.col(column)))))
+            found.append((key, jsontext.Native(pl.when(given & ~taken).then(pl.col(column)), pl.String())))
             taken = given.fill_null(False)
     return found
 
