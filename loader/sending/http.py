@@ -34,6 +34,8 @@ _NOTHING_SENT = (
     *(httpx.ProxyError, httpx.UnsupportedProtocol),
 )
 CONNECT_SECONDS = 10.0
+# Of a short timeout.
+CONNECT_SHARE = 0.9
 # Shorter than the idle time after which servers close connections, so that a request rarely meets a closing one.
 IDLE_SECONDS = 4.0
 # httpx's own pool looks through all its connections at each step; with more of them it gets slower, not faster.
@@ -113,7 +115,10 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
         # What is compressed is unpacked here, within bounds.
         builder = builder.gzip(False).brotli(False).zstd(False).deflate(False)
         if waits.connect is not None and waits.read is not None:
-            builder = builder.connect_timeout(timedelta(seconds=waits.connect))
+            # The wait for the head of an answer begins before the connection does. Where it ends first, nobody can tell
+            # that nothing was sent.
+            connect = min(waits.connect, CONNECT_SHARE * waits.read)
+            builder = builder.connect_timeout(timedelta(seconds=connect))
             builder = builder.read_timeout(timedelta(seconds=waits.read))
         self._client = builder.timeout(timedelta(seconds=whole)).build()
 
@@ -125,6 +130,10 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
         try:
             leaving = self._client.request(request.method, str(request.url)).headers(headers).body_bytes(body)
             streamed = leaving.streamed_read_buffer_limit(PIECE_BYTES).build_streamed()
+        except (reqwest.PyreqwestError, ValueError):
+            # Its words may quote a key.
+            raise httpx.UnsupportedProtocol("") from None
+        try:
             answer = await streamed.__aenter__()
         except reqwest.PyreqwestError as error:
             raise _translated(error) from error
@@ -238,6 +247,7 @@ def _proxy(address: str) -> str | None:
 _KNOWN: dict[type[BaseException], str] = {
     httpx.ConnectTimeout: "the connection could not be made in time",
     httpx.ConnectError: "no connection",
+    httpx.UnsupportedProtocol: "no request can be made of this address and these headers",
     httpx.ReadTimeout: "no answer in time",
     httpx.WriteTimeout: "the request could not be written in time",
     httpx.WriteError: "the connection broke while the request was written",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
 import tracemalloc
 import zlib
@@ -138,6 +140,35 @@ def test_nothing_was_sent(url: str) -> None:
 
     [error] = sent(closes, url=url)
     assert isinstance(error, NothingSent), error
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("timeout", [0.3, 1.0])
+def test_a_connection_that_does_not_come_in_time(scheme: str, timeout: float) -> None:
+    found: list[object] = []
+
+    async def all_of_it(address: str) -> None:
+        async with HttpClient(address, 1, timeout) as client:
+            try:
+                found.append(await client.send(Request("POST", address, HEADERS, b"{}")))
+            except (NothingSent, NoAnswer) as error:
+                found.append(error)
+
+    with socket.socket() as listening, contextlib.ExitStack() as stack:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0 if scheme == "http" else 5)
+        for _ in range(4 if scheme == "http" else 0):
+            # The kernel takes no more connections than may wait to be accepted.
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        asyncio.run(all_of_it(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/x"))
+    assert isinstance(found[0], NothingSent), found
+
+
+def test_an_address_of_which_no_request_can_be_made(transport: str) -> None:
+    [error] = sent(never, url="http://127.0.0.1:99999/x")
+    assert isinstance(error, NothingSent if transport == "reqwest" else (NothingSent, NoAnswer)), error
 
 
 def test_bytes_that_are_no_text_are_no_answer_or_one() -> None:
