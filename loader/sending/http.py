@@ -20,7 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import pyreqwest.exceptions as reqwest
-from pyreqwest.client import ClientBuilder
+from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.http import HeaderMap
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import ResponseBodyReader
@@ -120,10 +120,18 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
             connect = min(waits.connect, CONNECT_SHARE * waits.read)
             builder = builder.connect_timeout(timedelta(seconds=connect))
             builder = builder.read_timeout(timedelta(seconds=waits.read))
-        self._client = builder.timeout(timedelta(seconds=whole)).build()
+        self._client: Client | None = None
+        self._unusable: httpx.TransportError | None = None
+        try:
+            self._client = builder.timeout(timedelta(seconds=whole)).build()
+        except reqwest.PyreqwestError as error:
+            # Such as certificates that SSL_CERT_FILE names and nobody finds.
+            self._unusable = httpx.ConnectError(str(_translated(error)))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See `httpx.AsyncBaseTransport`."""
+        if self._client is None:
+            raise self._unusable or httpx.ConnectError("")
         assert isinstance(request.stream, httpx.ByteStream)
         [body] = request.stream
         headers = [(name.decode(), value.decode()) for name, value in request.headers.raw]
@@ -143,7 +151,8 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """See `httpx.AsyncBaseTransport`."""
-        await self._client.close()
+        if self._client is not None:
+            await self._client.close()
 
 
 class _ReqwestBody(httpx.AsyncByteStream):
