@@ -20,7 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import pyreqwest.exceptions as reqwest
-from pyreqwest.client import ClientBuilder
+from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.http import HeaderMap
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import ResponseBodyReader
@@ -34,6 +34,8 @@ _NOTHING_SENT = (
     *(httpx.ProxyError, httpx.UnsupportedProtocol),
 )
 CONNECT_SECONDS = 10.0
+# Of a short timeout.
+CONNECT_SHARE = 0.9
 # Shorter than the idle time after which servers close connections, so that a request rarely meets a closing one.
 IDLE_SECONDS = 4.0
 # httpx's own pool looks through all its connections at each step; with more of them it gets slower, not faster.
@@ -113,18 +115,33 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
         # What is compressed is unpacked here, within bounds.
         builder = builder.gzip(False).brotli(False).zstd(False).deflate(False)
         if waits.connect is not None and waits.read is not None:
-            builder = builder.connect_timeout(timedelta(seconds=waits.connect))
+            # The wait for the head of an answer begins before the connection does. Where it ends first, nobody can tell
+            # that nothing was sent.
+            connect = min(waits.connect, CONNECT_SHARE * waits.read)
+            builder = builder.connect_timeout(timedelta(seconds=connect))
             builder = builder.read_timeout(timedelta(seconds=waits.read))
-        self._client = builder.timeout(timedelta(seconds=whole)).build()
+        self._client: Client | None = None
+        self._unusable: httpx.TransportError | None = None
+        try:
+            self._client = builder.timeout(timedelta(seconds=whole)).build()
+        except reqwest.PyreqwestError as error:
+            # Such as certificates that SSL_CERT_FILE names and nobody finds.
+            self._unusable = httpx.ConnectError(str(_translated(error)))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See `httpx.AsyncBaseTransport`."""
+        if self._client is None:
+            raise self._unusable or httpx.ConnectError("")
         assert isinstance(request.stream, httpx.ByteStream)
         [body] = request.stream
         headers = [(name.decode(), value.decode()) for name, value in request.headers.raw]
         try:
             leaving = self._client.request(request.method, str(request.url)).headers(headers).body_bytes(body)
             streamed = leaving.streamed_read_buffer_limit(PIECE_BYTES).build_streamed()
+        except (reqwest.PyreqwestError, ValueError):
+            # Its words may quote a key.
+            raise httpx.UnsupportedProtocol("") from None
+        try:
             answer = await streamed.__aenter__()
         except reqwest.PyreqwestError as error:
             raise _translated(error) from error
@@ -134,7 +151,8 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """See `httpx.AsyncBaseTransport`."""
-        await self._client.close()
+        if self._client is not None:
+            await self._client.close()
 
 
 class _ReqwestBody(httpx.AsyncByteStream):
@@ -238,6 +256,7 @@ def _proxy(address: str) -> str | None:
 _KNOWN: dict[type[BaseException], str] = {
     httpx.ConnectTimeout: "the connection could not be made in time",
     httpx.ConnectError: "no connection",
+    httpx.UnsupportedProtocol: "no request can be made of this address and these headers",
     httpx.ReadTimeout: "no answer in time",
     httpx.WriteTimeout: "the request could not be written in time",
     httpx.WriteError: "the connection broke while the request was written",

@@ -36,16 +36,21 @@ _this_chunk = sa.and_(
 # Many chunks travel as one JSON text, in one statement: after each step of a statement the thread that writes has to
 # wait until the other, which is busy with answers, lets it go on. A chunk is always there: what is inserted is a
 # conflict with it.
-_set_chunks = """
+_set = """
 INSERT INTO chunks (run, destination, start, status, attempts, refused, token, message, doubted, changed)
-SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'),
-    json_extract(value, '$[7]'), json_extract(value, '$[8]'), :changed
-FROM json_each(:chunks) WHERE true
+{values}
 ON CONFLICT (run, destination, start) DO UPDATE SET
     status = excluded.status, attempts = excluded.attempts, refused = excluded.refused, token = excluded.token,
     message = excluded.message, doubted = chunks.doubted OR excluded.doubted, changed = excluded.changed
 """
+_set_chunks = _set.format(
+    values="""SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'),
+    json_extract(value, '$[7]'), json_extract(value, '$[8]'), :changed
+FROM json_each(:chunks) WHERE true"""
+)
+# SQLite ends a text of JSON at its first NUL.
+_set_each = _set.format(values="VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 _resize_chunk = _sql(
     sa.update(chunks)
     .where(_this_chunk)
@@ -204,7 +209,11 @@ def _write(connection: Any, changes: Iterable[Change]) -> None:
             connection.execute(sql, values)
     if statuses:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        connection.execute(_set_chunks, {"chunks": orjson.dumps(statuses).decode(), "changed": now})
+        text = orjson.dumps(statuses).decode()
+        if "\\u0000" in text:
+            connection.executemany(_set_each, [(*values, now) for values in statuses])
+        else:
+            connection.execute(_set_chunks, {"chunks": text, "changed": now})
     for (run, destination), more in requests.items():
         connection.execute(_count_request, {"b_run": run, "b_destination": destination, "b_more": more})
 

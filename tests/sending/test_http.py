@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
 import tracemalloc
 import zlib
@@ -137,6 +139,45 @@ def test_nothing_was_sent(url: str) -> None:
         await reader.read(1)
 
     [error] = sent(closes, url=url)
+    assert isinstance(error, NothingSent), error
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("timeout", [0.3, 1.0])
+def test_a_connection_that_does_not_come_in_time(scheme: str, timeout: float) -> None:
+    found: list[object] = []
+
+    async def all_of_it(address: str) -> None:
+        async with HttpClient(address, 1, timeout) as client:
+            try:
+                found.append(await client.send(Request("POST", address, HEADERS, b"{}")))
+            except (NothingSent, NoAnswer) as error:
+                found.append(error)
+
+    with socket.socket() as listening, contextlib.ExitStack() as stack:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0 if scheme == "http" else 5)
+        for _ in range(4 if scheme == "http" else 0):
+            # The kernel takes no more connections than may wait to be accepted.
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        asyncio.run(all_of_it(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/x"))
+    assert isinstance(found[0], NothingSent), found
+
+
+def test_an_address_of_which_no_request_can_be_made(transport: str) -> None:
+    if transport == "httpx":
+        pytest.skip("it asks the socket, which raises what is no error of a connection")
+    [error] = sent(never, url="http://127.0.0.1:99999/x")
+    assert isinstance(error, NothingSent), error
+
+
+def test_certificates_that_nobody_finds(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if transport == "httpx":
+        pytest.skip("it raises an OSError when it is made")
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
+    [error] = sent(never, url="https://127.0.0.1:{port}/x")
     assert isinstance(error, NothingSent), error
 
 

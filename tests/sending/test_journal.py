@@ -84,3 +84,21 @@ def test_a_journal_that_is_closed_at_once_writes_all(tmp_path: Path) -> None:
     asyncio.run(write())
     assert troubles == []
     assert [chunk["status"] for chunk in checkpoint.chunks_of(RUN)] == ["sent"]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\0", "\\u0000", "\U0001f600", '"\\', "\x01\x7f\u2028\ufeff\uffff"])
+def test_a_text_is_kept_as_it_was_said(tmp_path: Path, text: str) -> None:
+    checkpoint = staged(tmp_path, [{"events": 1, "status": "pending"} for _ in range(2)])
+
+    async def write() -> None:
+        journal = Journal(checkpoint)
+        first = journal.write([set_chunk(RUN, NAME, 0, "in_doubt", attempts=1, message=text, doubted=True)])
+        await asyncio.gather(first, journal.write([set_chunk(RUN, NAME, 1, "sent", attempts=1, token=text)]))
+        await journal.write([set_chunk(RUN, NAME, 0, "sent", attempts=2, message=text)])
+        journal.close()
+
+    asyncio.run(write())
+    said = [
+        (chunk["status"], chunk["doubted"], chunk["message"], chunk["token"]) for chunk in checkpoint.chunks_of(RUN)
+    ]
+    assert said == [("sent", True, text, None), ("sent", False, None, text)]
