@@ -149,8 +149,8 @@ class Encoded:
 
 
 def written(column: str) -> str:
-    """The name of the column with the texts of a column of times; see `Encoded`."""
-    return f"{column} (text)"
+    """The name of the column with the texts of a column of times, which no event has; see `Encoded`."""
+    return f"text of {column}"
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ import zlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import certifi
 import httpx
 import pyreqwest.exceptions as reqwest
 from pyreqwest.client import Client, ClientBuilder
@@ -120,6 +122,9 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
             connect = min(waits.connect, CONNECT_SHARE * waits.read)
             builder = builder.connect_timeout(timedelta(seconds=connect))
             builder = builder.read_timeout(timedelta(seconds=waits.read))
+        if not {"SSL_CERT_FILE", "SSL_CERT_DIR"} & set(os.environ):
+            # Beside the system's own, for there are systems without any.
+            builder = builder.add_root_certificate_pem(Path(certifi.where()).read_bytes())
         self._client: Client | None = None
         self._unusable: httpx.TransportError | None = None
         try:

@@ -55,6 +55,7 @@ def deliver_run(
         with asyncio.Runner(loop_factory=_fast_loop()) as runner:
             return runner.run(_deliver(checkpoint, targets, open_part, progress, on_rejected, stop_after))
     finally:
+        gc.unfreeze()
         for which, handler in before.items():
             signal.signal(which, handler)
 
