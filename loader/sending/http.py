@@ -45,6 +45,7 @@ MOST_WITHOUT_REQWEST = 32
 # Far more than any provider says about one chunk; what goes on beyond it is no answer.
 MOST_BYTES = 10_000_000
 PIECE_BYTES = 1 << 16
+CLOSE_SECONDS = 0.03
 _HEADERS = {"User-Agent": "event-batch-loader", "Accept": "*/*", "Accept-Encoding": "gzip"}
 
 
@@ -158,6 +159,8 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
         """See `httpx.AsyncBaseTransport`."""
         if self._client is not None:
             await self._client.close()
+            # Its thread lets go of what it holds of Python; a process that ends meanwhile is aborted.
+            await asyncio.sleep(CLOSE_SECONDS)
 
 
 class _ReqwestBody(httpx.AsyncByteStream):
