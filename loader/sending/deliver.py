@@ -81,7 +81,7 @@ class Delivery:
         self._progress, self._on_rejected = progress, on_rejected
         values = [getattr(target.settings, name) for name in target.provider.secrets]
         self._secrets = [value.get_secret_value() for value in values if value is not None]
-        self._hidden: tuple[Mapping[str, str], tuple[str, ...]] = {}, ()
+        self._hidden: tuple[Mapping[str, str], tuple[str, ...]] | None = None
         self._debugged = _logger.isEnabledFor(logging.DEBUG)
         self._pacer = Pacer(target.settings.rate or target.route.rate)
         self._parts = Parts(part_starts, open_part, target.route.envelope)
@@ -221,9 +221,9 @@ class Delivery:
         self._pacer.answered(seconds)
         if receipt.message or receipt.refused or receipt.token:
             # Some servers repeat the request's path or headers in an error; keys must not reach the checkpoint so.
-            if self._hidden[0] != request.headers:
+            if self._hidden is None or self._hidden[0] != request.headers:
                 self._hidden = request.headers, sent_forms(self._secrets, request.headers)
-            hidden = self._hidden[1]
+            _, hidden = self._hidden
             refused = {at: without(words, hidden) for at, words in receipt.refused.items()}
             token = None if receipt.token is None else without(receipt.token, hidden)
             receipt = replace(receipt, token=token, message=without(receipt.message, hidden), refused=refused)
