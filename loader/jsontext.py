@@ -159,8 +159,6 @@ def obj(members: Sequence[tuple[str, Member]], always: bool = False) -> pl.Expr:
     if not members:
         return pl.lit("{}")
     parts = [part for _, together in groupby(members, key=_is_plain) for part in _members(together)]
-    if always:
-        return pl.concat_str(pl.lit("{"), pl.concat_str(*parts, ignore_nulls=True).str.slice(1), pl.lit("}"))
     joined = pl.concat_str(*parts, ignore_nulls=True).str.strip_prefix(",")
     return pl.concat_str(pl.lit("{"), joined, pl.lit("}"))
 

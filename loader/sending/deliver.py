@@ -136,11 +136,12 @@ class Delivery:
 
     async def _lane(self) -> None:
         """Send one piece after the other."""
-        piece: Piece | None = None
         try:
             while (piece := await self._queue.next()) is not None:
-                await self._send(piece)
-                self._queue.free(piece)
+                try:
+                    await self._send(piece)
+                finally:
+                    self._queue.free(piece)
         except Halted:
             pass
         except LoaderError as error:
@@ -148,9 +149,6 @@ class Delivery:
         except BaseException as error:
             self._end(error)
             raise
-        finally:
-            if piece is not None:
-                self._queue.free(piece)
 
     def _end(self, error: BaseException) -> None:
         self._ending = self._ending or error

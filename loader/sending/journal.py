@@ -130,8 +130,8 @@ def count_rejected(connection: Connection, chunk: RowMapping, reason: str, *, fr
 class Journal:
     """Writes changes durably, in order, in as few transactions as the moment allows.
 
-    `write` returns when its changes are synced to disk. They are synced in a thread of their own, while the event loop
-    goes on; what is written meanwhile shares the next transaction.
+    What `write` gives is done when its changes are synced to disk. They are synced in a thread of their own, while the
+    event loop goes on; what is written meanwhile shares the next transaction.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
