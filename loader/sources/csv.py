@@ -56,6 +56,8 @@ class CsvSource:
         quote = settings.quote or None
         if settings.separator in "\r\n" or settings.separator == quote:
             raise SourceError("`separator` must be neither a line end nor the quote")
+        if quote in ("\r", "\n"):
+            raise SourceError("`quote` must not be a line end")
         self._grammar = Grammar(settings.separator, quote)
         self.inputs = list(inputs)
         first = self.inputs[0]

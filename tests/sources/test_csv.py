@@ -143,6 +143,7 @@ def test_no_quoting_and_other_signs(write: Any) -> None:
     assert read(source(write("a\tb\n'x\ty'\t2\n"), separator="\t", quote="'")).rows == [{"a": "x\ty", "b": "2"}]
     assert read(source(write("a§b\n«x§y«§2\n"), separator="§", quote="«")).rows == [{"a": "x§y", "b": "2"}]
     assert failure(source(write("a"), separator='"')) == "`separator` must be neither a line end nor the quote"
+    assert failure(source(write("a"), quote="\n")) == "`quote` must not be a line end"
 
 
 @pytest.mark.parametrize(
