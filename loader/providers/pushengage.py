@@ -139,10 +139,12 @@ class Single(Route):
         if not isinstance(said, dict):
             return common_failure(answer, documented=False)
         error = said.get("error")
-        code, words = _error(error if isinstance(error, dict) else said)
+        told = error if isinstance(error, dict) else said
+        number = told.get("code", told.get("error_code"))
+        code = number if type(number) is int else None
         if answer.status == 200 and error is None and code == 0:
             return Receipt(Outcome.TAKEN)
-        message = f"HTTP {answer.status}: {words}"
+        message = f"HTTP {answer.status}: code {plain(number)}: {_words(told)}"
         if code in _API_KEY:
             return Receipt(Outcome.STOPPED, message=message)
         if answer.status not in (200, 400) or code is None:
@@ -165,12 +167,12 @@ def _ids(columns: Mapping[str, pl.DataType]) -> list[tuple[str, jsontext.Native]
     return found
 
 
-def _error(error: Mapping[str, object]) -> tuple[int | None, str]:
-    """The number of an error (0: none) and its words, with the path of each detail."""
-    code, details = error.get("code", error.get("error_code")), error.get("details")
+def _words(error: Mapping[str, object]) -> str:
+    """What an error says, with the path of each detail."""
+    details = error.get("details")
     told = [_detail(one) for one in details if isinstance(one, dict)] if isinstance(details, list) else []
     words = "; ".join([plain(error.get("message") or error.get("error_message") or "failed"), *told])
-    return (code if type(code) is int else None), f"code {plain(code)}: {excerpt(words.encode())}"
+    return excerpt(words.encode())
 
 
 def _detail(detail: Mapping[str, object]) -> str:

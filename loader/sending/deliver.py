@@ -15,10 +15,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any, Protocol
 
 import polars as pl
@@ -34,6 +36,9 @@ from loader.sending.queue import Parts, Queue
 from loader.sending.secrets import sent_forms, without
 
 _logger = logging.getLogger(__name__)
+
+# Chunks that are loaded at once.
+LOADED = 16
 
 
 class Progress(Protocol):
@@ -86,9 +91,7 @@ class Delivery:
         self._pacer = Pacer(target.settings.rate or target.route.rate)
         self._parts = Parts(part_starts, open_part, target.route.envelope)
         self._queue = Queue(self._load, target.settings.concurrency, ordered=target.route.ordered)
-        self._chunks: Iterator[Any] = iter(())
-        self._refused_rows: set[int] = set()
-        self._left: int | None = None
+        self._pieces: AsyncIterator[list[Piece]]
         self._doubts = 0
         self._ending: BaseException | None = None
 
@@ -103,7 +106,7 @@ class Delivery:
         `stop_after`: send only so many events. Raises Unreachable, Refused, TooManyRejections or StateError once what
         was under way is finished.
         """
-        self._chunks, self._refused_rows, self._left = iter(chunks), refused_rows, stop_after
+        self._pieces = self._loaded(chunks, refused_rows, stop_after)
         lanes = [asyncio.create_task(self._lane()) for _ in range(self._target.settings.concurrency)]
         try:
             await asyncio.gather(*lanes)
@@ -122,17 +125,33 @@ class Delivery:
         if self._ending is not None:
             raise self._ending
 
-    async def _load(self) -> Piece | None:
-        """The next chunk, or what of it may be sent; None after the last one."""
-        chunk = None if self._left == 0 else next(self._chunks, None)
-        if chunk is None:
-            return None
-        piece = (await self._parts.part(chunk["part"])).piece(chunk, self._refused_rows)
-        if self._left is not None:
-            if len(piece.rows) > self._left:
-                piece, _ = await self._split(piece, self._left)
-            self._left -= len(piece.rows)
-        return piece
+    async def _load(self) -> list[Piece]:
+        return await anext(self._pieces, [])
+
+    async def _loaded(
+        self, chunks: Iterable[Any], refused_rows: set[int], left: int | None
+    ) -> AsyncIterator[list[Piece]]:
+        """The chunks, or what of them may be sent, a few at a time."""
+        for number, of_part in groupby(chunks, key=itemgetter("part")):
+            part = await self._parts.part(number)
+            while some := list(islice(of_part, LOADED)):
+                pieces = [part.piece(chunk, refused_rows) for chunk in some]
+                if left is not None:
+                    pieces, left = await self._first(pieces, left)
+                if not pieces:
+                    return
+                yield pieces
+
+    async def _first(self, pieces: list[Piece], most: int) -> tuple[list[Piece], int]:
+        """What holds the first events of `pieces`, at most so many; how many more may follow."""
+        kept = []
+        for piece in pieces:
+            if not most:
+                break
+            first = piece if len(piece.rows) <= most else (await self._split(piece, most))[0]
+            most -= len(first.rows)
+            kept.append(first)
+        return kept, most
 
     async def _lane(self) -> None:
         """Send one piece after the other."""

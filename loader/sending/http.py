@@ -105,7 +105,7 @@ class HttpClient:
 
     async def _exchange(self, request: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(request)
-        return Answer(response.status_code, dict(response.headers.items()), await _body(response))
+        return Answer(response.status_code, response.headers, await _body(response))
 
 
 class ReqwestTransport(httpx.AsyncBaseTransport):
@@ -167,17 +167,24 @@ class _ReqwestBody(httpx.AsyncByteStream):
     """The body of an answer, as it was sent."""
 
     def __init__(self, streamed: StreamRequest, body: ResponseBodyReader) -> None:
-        self._streamed, self._body = streamed, body
+        self._streamed, self._body, self._ended = streamed, body, False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    # Not a generator, which takes as long as reading the piece.
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        # Each call takes two switches of threads; nearly all answers are shorter than one piece.
+        if self._ended:
+            raise StopAsyncIteration
         try:
-            # Each call takes two switches of threads; nearly all answers are shorter than one piece.
-            while (piece := await self._body.read(PIECE_BYTES)) is not None:
-                yield bytes(piece)
-                if len(piece) < PIECE_BYTES:
-                    break
+            piece = await self._body.read(PIECE_BYTES)
         except reqwest.PyreqwestError as error:
             raise _translated(error) from error
+        self._ended = piece is None or len(piece) < PIECE_BYTES
+        if piece is None:
+            raise StopAsyncIteration
+        return bytes(piece)
 
     async def aclose(self) -> None:
         await self._streamed.__aexit__(None, None, None)
@@ -238,7 +245,9 @@ async def _body(response: httpx.Response) -> bytes:
                 raise NoAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
     finally:
         await stream.aclose()
-    if response.headers.get("content-encoding", "").lower() not in ("gzip", "x-gzip"):
+    # Asking the headers for one would decode all of them.
+    encodings = [value.lower() for name, value in response.headers.raw if name.lower() == b"content-encoding"]
+    if encodings not in ([b"gzip"], [b"x-gzip"]):
         return bytes(body)
     # Not left to httpx, which has no bound: a few kilobytes can hold gigabytes.
     gzip = zlib.decompressobj(zlib.MAX_WBITS | 16)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import orjson
@@ -140,8 +140,11 @@ class Journal:
         self._pooled = checkpoint.engine.raw_connection()
         self._connection: Any = self._pooled.driver_connection
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._waiting: list[_Entry] = []
+        # Not an executor of the loop: its futures take as long as a small transaction.
+        self._given: SimpleQueue[list[_Entry]] = SimpleQueue()
+        self._thread = Thread(target=self._work, name="checkpoint")
+        self._thread.start()
         self._busy = False
 
     def write(self, changes: list[Change]) -> asyncio.Future[None]:
@@ -157,7 +160,8 @@ class Journal:
 
     def close(self) -> None:
         """Write what waits, and give back the connection."""
-        self._thread.shutdown()
+        self._given.put([])
+        self._thread.join()
         entries, self._waiting = self._waiting, []
         _settle(entries, self._commit(entries))
         self._pooled.close()
@@ -165,16 +169,17 @@ class Journal:
     def _begin(self) -> None:
         entries, self._waiting = self._waiting, []
         self._busy = bool(entries)
-        if not entries:
-            # They were written as the journal was closed.
-            return
-        self._loop.run_in_executor(self._thread, self._commit, entries).add_done_callback(partial(self._end, entries))
+        # There are none where the journal was closed meanwhile.
+        if entries:
+            self._given.put(entries)
 
-    def _end(self, entries: list[_Entry], committed: asyncio.Future[Exception | None]) -> None:
-        self._busy = False
-        _settle(entries, committed.result())
-        if self._waiting:
-            self._begin()
+    def _work(self) -> None:
+        while entries := self._given.get():
+            self._loop.call_soon_threadsafe(self._end, entries, self._commit(entries))
+
+    def _end(self, entries: list[_Entry], failure: Exception | None) -> None:
+        _settle(entries, failure)
+        self._begin()
 
     def _commit(self, entries: list[_Entry]) -> Exception | None:
         """Write the changes of `entries`, all or none; what went wrong."""

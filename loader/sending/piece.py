@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,9 +41,14 @@ class Piece:
         """Events of the chunk that were rejected since the plan was made."""
         return self.planned - len(self.rows)
 
-    def shares_users(self, other: Piece) -> bool:
-        """Whether both may hold events of the same user."""
-        return self.users[0] <= other.users[1] and other.users[0] <= self.users[1]
+    def shares_users(self, others: Iterable[Piece]) -> bool:
+        """Whether it may hold events of a user of one of the `others`."""
+        low, high = self.users
+        for other in others:
+            lowest, highest = other.users
+            if lowest <= high and low <= highest:
+                return True
+        return False
 
     def drop(self, rows: set[int]) -> None:
         """Keep only the events of other rows than these."""
@@ -88,7 +93,7 @@ class Part:
             pl.len(), number_of.min().alias("low"), number_of.max().alias("high"), user.first(), pl.col("time").min()
         ).collect(engine="in-memory")
         self._chunks = {number: (at, *rest) for at, (number, *rest) in enumerate(found.iter_rows())}
-        self._bodies = envelope.bodies(events).get_column("body")
+        self._bodies = envelope.bodies(events).get_column("body").to_list()
 
     def piece(self, chunk: Any, refused_rows: set[int]) -> Piece:
         """The events of a chunk (a row of the checkpoint), without those of `refused_rows`."""

@@ -53,8 +53,8 @@ class Parts:
 class Queue:
     """Pieces that may leave, one at a time to whoever asks."""
 
-    def __init__(self, load: Callable[[], Awaitable[Piece | None]], ahead: int, *, ordered: bool) -> None:
-        """`load`: the next piece of the plan, or None after the last one. `ahead`: how many may wait for others.
+    def __init__(self, load: Callable[[], Awaitable[list[Piece]]], ahead: int, *, ordered: bool) -> None:
+        """`load`: the next pieces of the plan, none after the last one. `ahead`: where fewer wait, more are loaded.
         `ordered`: whether the order of a user's events matters."""
         self._load, self._ahead, self._ordered = load, ahead, ordered
         self._loading = asyncio.Lock()
@@ -70,7 +70,7 @@ class Queue:
             if piece is not None:
                 return piece
             if not self._complete and len(self._waiting) < self._ahead:
-                await self._load_one()
+                await self._load_more()
             elif not self._waiting:
                 return None
             else:
@@ -80,9 +80,8 @@ class Queue:
 
     def free(self, piece: Piece) -> None:
         """Let other pieces send the users of this one."""
-        left = [other for other in self._under_way if other is not piece]
-        if len(left) < len(self._under_way):
-            self._under_way = left
+        if piece in self._under_way:
+            self._under_way.remove(piece)
             self._wake()
 
     def close(self) -> None:
@@ -93,21 +92,21 @@ class Queue:
     def _take(self) -> Piece | None:
         before = self._under_way.copy() if self._ordered else []
         for at, piece in enumerate(self._waiting):
-            if not any(map(piece.shares_users, before)):
+            if not piece.shares_users(before):
                 del self._waiting[at]
                 self._under_way.append(piece)
                 return piece
             before.append(piece)
         return None
 
-    async def _load_one(self) -> None:
+    async def _load_more(self) -> None:
         async with self._loading:
             # It may have been closed meanwhile, or the last one loaded.
-            piece = None if self._complete else await self._load()
-            if piece is None:
+            pieces = [] if self._complete else await self._load()
+            if not pieces:
                 self._complete = True
             elif not self._complete:
-                self._waiting.append(piece)
+                self._waiting += pieces
         self._wake()
 
     def _wake(self) -> None:
