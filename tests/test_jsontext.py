@@ -85,26 +85,39 @@ keys = st.sampled_from(["a", "b", "a b", "date(a)", "é", "schema", "eager", ":n
 @given(st.data())
 def test_an_object_encoded_at_once_is_the_one_written_member_by_member(data: st.DataObject) -> None:
     names = data.draw(st.lists(keys, min_size=1, max_size=4, unique=True))
+    # Null members are found by their names as long as these are few.
+    names += data.draw(st.sampled_from([[], [f"key {at}" for at in range(10)]]))
     value = st.none() | tricky
     rows = data.draw(st.lists(st.tuples(*[value for _ in names], st.lists(value, max_size=2)), min_size=1, max_size=4))
     columns = [*names, "list"]
     dtypes: list[Any] = [*[pl.String] * len(names), pl.List(pl.String)]
     frame = pl.DataFrame([pl.Series(str(at), [row[at] for row in rows], dtype) for at, dtype in enumerate(dtypes)])
     members = [(name, jsontext.member(pl.col(str(at)), frame.schema[str(at)])) for at, name in enumerate(columns)]
-    nested = [("always", jsontext.member(pl.lit("x"), pl.String())), ("inner", jsontext.inner(members))]
+    nested = [("always", jsontext.present(pl.lit("x"))), ("inner", jsontext.inner(members))]
+    empty = [("first", pl.lit(None, pl.String)), ("inner", jsontext.nested(members)), ("last", pl.lit(None, pl.String))]
     expected = [{name: v for name, v in zip(columns, row, strict=True) if v is not None} for row in rows]
     assert [json.loads(text) for text in frame.select(jsontext.obj(members)).to_series()] == expected
-    found = frame.with_columns(found=jsontext.obj(nested, always=True)).get_column("found")
+    found = frame.with_columns(found=jsontext.obj(nested)).get_column("found")
     assert [json.loads(text) for text in found] == [{"always": "x", "inner": inner} for inner in expected]
+    found = frame.with_columns(found=jsontext.obj(empty)).get_column("found")
+    assert [json.loads(text) for text in found] == [{"inner": inner} for inner in expected]
 
 
 def test_an_inner_object_without_members_is_left_out() -> None:
     frame = pl.DataFrame({"a": ["1", None], "b": [2, None]})
     native = [(name, jsontext.member(pl.col(name), frame.schema[name])) for name in frame.columns]
     for members in (native, [*native, ("time", pl.lit(None, pl.String))]):
-        outer = [("k", jsontext.member(pl.lit("x"), pl.String())), ("i", jsontext.inner(members))]
-        found = frame.with_columns(x=jsontext.obj(outer, always=True))
+        outer = [("k", jsontext.present(pl.lit("x"))), ("i", jsontext.inner(members))]
+        found = frame.with_columns(x=jsontext.obj(outer))
         assert found["x"].to_list() == ['{"k":"x","i":{"a":"1","b":2}}', '{"k":"x"}']
+
+
+def test_a_nested_object_without_members_is_there() -> None:
+    frame = pl.DataFrame({"a": ["1", None], "b": [2, None]})
+    native = [(name, jsontext.member(pl.col(name), frame.schema[name])) for name in frame.columns]
+    for members in (native, [*native, ("time", pl.lit(None, pl.String))]):
+        found = frame.with_columns(x=jsontext.obj([("i", jsontext.nested(members))]))
+        assert found["x"].to_list() == ['{"i":{"a":"1","b":2}}', '{"i":{}}']
 
 
 @given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)))

@@ -6,6 +6,7 @@ escapes: a traceback and exit 1.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import io
@@ -41,6 +42,9 @@ COMMANDS = {
     "schema": "Print the JSON Schema of mapping files.",
     "sandbox": "Serve the stand-in of all providers.",
 }
+
+# A process that ends needs no garbage looked for, which Python would do in all that was imported.
+atexit.register(gc.freeze)
 
 
 class LazyGroup(click.Group):

@@ -36,6 +36,7 @@ def encode(
     frame, rejected, late = _keep_window(frame, window, late_events, now)
     watched = window is not None and window.past is not None and "time" in frame.columns and late_events != "send"
     frame = frame.with_columns(to_the_second(frame.get_column(name)).alias(written(name)) for name in encoded.times)
+    event = encoded.event if encoded.whole is None or not _whole_seconds(frame) else encoded.whole
     checks = dict(enumerate(encoded.checks))
     always = {at: check for at, check in list(checks.items())[:TOGETHER] if not check.from_bytes}
     result = (
@@ -45,7 +46,7 @@ def encode(
             id=pl.col("id") if "id" in frame.columns else pl.lit(None, pl.String),
             time=pl.col("time").dt.timestamp("us") if watched else pl.lit(None, pl.Int64),
             user=encoded.user,
-            event=encoded.event,
+            event=event,
             **_broken(always),
         )
         .collect(engine="in-memory")
@@ -71,6 +72,12 @@ def encode(
 
 def _broken(checks: Mapping[int, Check]) -> dict[str, pl.Expr]:
     return {f"broken{at}": check.broken.fill_null(False) for at, check in checks.items()}
+
+
+def _whole_seconds(frame: pl.DataFrame) -> bool:
+    """Whether no time has a fraction of a second."""
+    times = [frame.get_column(name) for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime)]
+    return all((time.dt.timestamp("us") % 1_000_000 == 0).all() for time in times)
 
 
 def _keep_window(

@@ -94,15 +94,13 @@ class Batch(Route):
             for c, dtype in columns.items()
             if c.startswith("properties.")
         ]
-        members = [
-            (key, jsontext.member(pl.col(c), pl.String())) for key, c in (("event_name", "name"), ("user_id", "user"))
-        ]
+        members = [(key, jsontext.present(pl.col(c))) for key, c in (("event_name", "name"), ("user_id", "user"))]
         if properties:
             members.append(("properties", jsontext.inner(properties)))
         for key, column in (("ip", "ip"), ("ua", "user_agent")):
             if column in columns:
                 members.append((key, jsontext.member(pl.col(column), columns[column])))
-        event = jsontext.obj(members, always=True)
+        event = jsontext.obj(members)
         size = event.str.len_bytes()
         words = f"the event: {{size}} bytes, the loader sends at most {BODY_BYTES} in a request"
         most = BODY_BYTES - len(self.envelope)

@@ -78,7 +78,9 @@ class DestinationSettings(Settings):
     )
     route: str | None = Field(None, description="One of the provider's routes; default: its first.")
     rate: Rate | None = Field(None, description="Requests, such as 100/min; default: what the provider publishes.")
-    concurrency: int = Field(8, ge=1, le=64, description="Requests under way at once.")
+    concurrency: int | None = Field(
+        None, ge=1, le=64, description="Requests under way at once; default: 8, 16 of one event."
+    )
     timeout: Duration = Field(30.0, gt=0, description="How long one answer may take; then the chunk is in doubt.")
     chunk: int | None = Field(None, ge=1, description="Events per call, at most the provider's limit.")
     late_events: LateEvents = Field("stop", description="Events outside the time window that the provider accepts.")
@@ -140,12 +142,14 @@ class Check:
 class Encoded:
     """`event`: String, the event's JSON text as it stands in a request. `user`: String, the JSON text of the user for a
     route that groups by user, is `ordered` or has `users_per_call`, else null. `checks`: over the same columns.
-    `times`: columns of times whose texts (`jsontext.to_the_second`) `event` finds in the column `written(column)`."""
+    `times`: columns of times whose texts (`jsontext.to_the_second`) `event` finds in the column `written(column)`.
+    `whole`: gives the same text as `event` in less time, where no time of the frame has a fraction of a second."""
 
     event: pl.Expr
     user: pl.Expr
     checks: Sequence[Check] = ()
     times: Sequence[str] = ()
+    whole: pl.Expr | None = None
 
 
 def written(column: str) -> str:
@@ -272,6 +276,8 @@ class Route(ABC):
     ordered: bool = True
     # Requests a second that the provider publishes; None where it publishes none.
     rate: float | None = None
+    # Requests under way at once, where the mapping is silent: as many chunks may be in doubt.
+    concurrency: int = 8
     # Seconds to wait at least after a 429.
     floor: float = 1.0
     window: Window | None = None

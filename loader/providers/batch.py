@@ -152,7 +152,7 @@ class _TrackEvents(Route):
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
         """See `Route.encode`; fields `name`, `time`, `label`, `attributes`, `tags` (PARAMETERS)."""
         attributes = {c.removeprefix("properties."): d for c, d in columns.items() if c.startswith("properties.")}
-        members = [("name", jsontext.member(_full_name(), pl.String()))]
+        members = [("name", jsontext.present(_full_name()))]
         if "time" in columns:
             members.append(("time", _time("time")))
         if "label" in columns:
@@ -164,7 +164,7 @@ class _TrackEvents(Route):
         if "tags" in columns:
             members.append(("tags", jsontext.member(pl.col("tags"), columns["tags"])))
         return Encoded(
-            event=jsontext.obj(members, always=True),
+            event=jsontext.obj(members),
             user=jsontext.text(pl.col("user")),
             checks=self._checks(columns, attributes),
             times=[column for column, dtype in columns.items() if isinstance(dtype, pl.Datetime)],

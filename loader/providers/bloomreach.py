@@ -172,12 +172,15 @@ class Commands(_Track):
 
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
         """See `Route.encode`; the number of the row is the `command_id` by which its result is found."""
-        data, checks = _message(columns, empty_properties=self.empty_properties)
-        name = "customers/events" if "name" in columns else "customers"
-        members = [("name", pl.lit(jsontext.literal(name))), ("data", data)]
-        members.append(("command_id", jsontext.quoted(pl.col(ROW).cast(pl.String))))
-        command = jsontext.obj(members, always=True)
-        return Encoded(command, pl.lit(None, pl.String), [*checks, _size(command)])
+        name = pl.lit("customers/events" if "name" in columns else "customers")
+
+        def command(data: jsontext.Member) -> pl.Expr:
+            members = [("name", jsontext.present(name)), ("data", data)]
+            members.append(("command_id", jsontext.present(pl.col(ROW).cast(pl.String))))
+            return jsontext.obj(members)
+
+        event, whole = (command(jsontext.nested(_message(columns, whole=whole))) for whole in (False, True))
+        return _encoded(event, whole, _checks(columns, empty_properties=self.empty_properties))
 
     def request(self, settings: BloomreachSettings, body: bytes, user: str | None) -> Request:
         """See `Route.request`."""
@@ -214,6 +217,7 @@ class Single(_Track):
         *_limits(ADD_EVENT, "message", MANY_SINGLE),
     )
     events_per_call = 1
+    concurrency = 16
     envelope = Envelope()
 
     def warning(self, events: int) -> str | None:
@@ -227,8 +231,8 @@ class Single(_Track):
 
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
         """See `Route.encode`."""
-        data, checks = _message(columns, empty_properties=self.empty_properties)
-        return Encoded(data, pl.lit(None, pl.String), [*checks, _size(data)])
+        event, whole = (jsontext.obj(_message(columns, whole=whole)) for whole in (False, True))
+        return _encoded(event, whole, _checks(columns, empty_properties=self.empty_properties))
 
     def request(self, settings: BloomreachSettings, body: bytes, user: str | None) -> Request:
         """See `Route.request`."""
@@ -280,37 +284,43 @@ def _failure(answer: Answer, said: object) -> Receipt:
     return common_failure(answer, documented=isinstance(said, dict) or not answer.body)
 
 
-def _message(columns: Mapping[str, pl.DataType], *, empty_properties: bool) -> tuple[pl.Expr, list[Check]]:
-    """The data of an event (ADD_EVENT), or of a customer where there is no `name` (UPDATE_CUSTOMER); checks."""
-    others = [column for column in columns if column.startswith("ids.")]
+def _encoded(event: pl.Expr, whole: pl.Expr, checks: Sequence[Check]) -> Encoded:
+    size = event.str.len_bytes()
+    words = f"the event: {{size}} bytes, Bloomreach takes less than {MESSAGE_BYTES}"
+    too_large = over("event", size >= MESSAGE_BYTES, words, size=size, from_bytes=MESSAGE_BYTES)
+    return Encoded(event, pl.lit(None, pl.String), [*checks, too_large], whole=whole)
+
+
+def _message(columns: Mapping[str, pl.DataType], *, whole: bool) -> list[tuple[str, jsontext.Member]]:
+    """The data of an event (ADD_EVENT), or of a customer where there is no `name` (UPDATE_CUSTOMER). `whole`: no time
+    has a fraction of a second."""
+    others = _other_ids(columns)
     ids = {"registered": pl.col("user")} if "user" in columns else {}
     # One that is no id would be shared by all who have it.
     ids |= {c.removeprefix("ids."): pl.when(_is_id(c)).then(pl.col(c)) for c in others}
     customer = [(kind, jsontext.Native(one, pl.String())) for kind, one in ids.items()]
-    values = {c: dtype for c, dtype in columns.items() if c.startswith("properties.")}
-    properties = jsontext.obj([(c.removeprefix("properties."), _member(c, dtype)) for c, dtype in values.items()])
+    properties = [(c.removeprefix("properties."), _member(c, d, whole=whole)) for c, d in _properties(columns).items()]
     event = "name" in columns
-    members = [("event_type", jsontext.member(pl.col("name"), pl.String()))] if event else []
-    members.append(("customer_ids", jsontext.obj(customer)))
+    members = [("event_type", jsontext.present(pl.col("name")))] if event else []
+    members.append(("customer_ids", jsontext.nested(customer)))
     if "time" in columns:
-        members.append(("timestamp" if event else "update_timestamp", jsontext.seconds(pl.col("time"))))
-    members.append(("properties", properties))
-    main = ["user"] if "user" in columns else others
-    nobody = Check(
-        ~pl.any_horizontal(_is_id(column) for column in main),
-        "bad_value",
-        main[0],
-        f"{main[0]}: '{{value}}' is no id: Bloomreach takes those with a letter or digit, but not null or undefined",
-        pl.coalesce(main),
-    )
-    return jsontext.obj(members, always=True), [
-        nobody,
-        *_checks(columns, values, empty_properties=empty_properties),
-    ]
+        members.append(("timestamp" if event else "update_timestamp", _member("time", columns["time"], whole=whole)))
+    members.append(("properties", jsontext.nested(properties)))
+    return members
 
 
-def _member(column: str, dtype: pl.DataType) -> jsontext.Member:
-    """A property; times are seconds since 1970."""
+def _other_ids(columns: Mapping[str, pl.DataType]) -> list[str]:
+    return [column for column in columns if column.startswith("ids.")]
+
+
+def _properties(columns: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+    return {column: dtype for column, dtype in columns.items() if column.startswith("properties.")}
+
+
+def _member(column: str, dtype: pl.DataType, *, whole: bool) -> jsontext.Member:
+    """A field; times are seconds since 1970."""
+    if whole and isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        return jsontext.whole_seconds(pl.col(column))
     return jsontext.member(pl.col(column), dtype, time=jsontext.seconds)
 
 
@@ -325,20 +335,21 @@ def _needs_property(columns: Mapping[str, pl.DataType]) -> str:
     return f"Bloomreach takes no {what} without a property (`empty_properties: send` sends it all the same)"
 
 
-def _checks(
-    columns: Mapping[str, pl.DataType], values: Mapping[str, pl.DataType], *, empty_properties: bool
-) -> list[Check]:
+def _checks(columns: Mapping[str, pl.DataType], *, empty_properties: bool) -> list[Check]:
+    main = ["user"] if "user" in columns else _other_ids(columns)
+    nobody = Check(
+        ~pl.any_horizontal(_is_id(column) for column in main),
+        "bad_value",
+        main[0],
+        f"{main[0]}: '{{value}}' is no id: Bloomreach takes those with a letter or digit, but not null or undefined",
+        pl.coalesce(main),
+    )
+    values = _properties(columns)
     sizes = {c: jsontext.value(pl.col(c), dtype, time=jsontext.seconds).str.len_bytes() for c, dtype in values.items()}
-    checks = [
-        over(
-            column,
-            size >= VALUE_BYTES,
-            f"{column}: {{size}} bytes, Bloomreach takes less than {VALUE_BYTES}",
-            size=size,
-            from_bytes=VALUE_BYTES,
-        )
-        for column, size in sizes.items()
-    ]
+    checks = [nobody]
+    for column, size in sizes.items():
+        words = f"{column}: {{size}} bytes, Bloomreach takes less than {VALUE_BYTES}"
+        checks.append(over(column, size >= VALUE_BYTES, words, size=size, from_bytes=VALUE_BYTES))
     if not empty_properties:
         words = f"properties: all are null, and {_needs_property(columns)}"
         checks.append(Check(pl.all_horizontal(pl.col(c).is_null() for c in values), "bad_value", "properties", words))
@@ -347,12 +358,6 @@ def _checks(
         words = "time: {value} s since 1970 lies 3,000 years away; milliseconds are read with `unit: ms`"
         checks.append(Check(micros.abs() > LATEST * 1_000_000, "bad_value", "time", words, micros // 1_000_000))
     return checks
-
-
-def _size(message: pl.Expr) -> Check:
-    size = message.str.len_bytes()
-    words = f"the event: {{size}} bytes, Bloomreach takes less than {MESSAGE_BYTES}"
-    return over("event", size >= MESSAGE_BYTES, words, size=size, from_bytes=MESSAGE_BYTES)
 
 
 def _words(result: Mapping[str, object]) -> str:

@@ -71,6 +71,7 @@ class Single(Route):
     name = "single"
     limits = LIMITS
     events_per_call = 1
+    concurrency = 16
     envelope = Envelope()
     window = Window(None, TRACK)
 
@@ -102,7 +103,7 @@ class Single(Route):
         properties = {c: dtype for c, dtype in columns.items() if c.startswith("properties.")}
         data = [(c.removeprefix("properties."), jsontext.member(pl.col(c), dtype)) for c, dtype in properties.items()]
         ids = _ids(columns)
-        members = [("event_name", jsontext.member(pl.col("name"), pl.String())), *ids]
+        members = [("event_name", jsontext.present(pl.col("name"))), *ids]
         if properties:
             members.append(("data", jsontext.inner(data)))
         name, size = pl.col("name"), jsontext.obj(data).str.len_bytes()
@@ -125,7 +126,7 @@ class Single(Route):
             words = f"properties: {{size}} bytes, PushEngage takes at most {DATA_BYTES} in `data`"
             checks.append(over("properties", size > DATA_BYTES, words, size=size, from_bytes=DATA_BYTES))
         user = pl.coalesce(jsontext.text(given.expr) for _, given in ids)
-        return Encoded(event=jsontext.obj(members, always=True), user=user, checks=checks)
+        return Encoded(event=jsontext.obj(members), user=user, checks=checks)
 
     def request(self, settings: PushEngageSettings, body: bytes, user: str | None) -> Request:
         """See `Route.request`."""

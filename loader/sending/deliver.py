@@ -65,6 +65,11 @@ class Target:
     settings: DestinationSettings
     in_doubt: InDoubt
 
+    @property
+    def concurrency(self) -> int:
+        """Requests under way at once."""
+        return self.settings.concurrency or self.route.concurrency
+
 
 class Delivery:
     """Sends the chunks of one destination. `deliver` returns when all are settled or nothing more may be sent."""
@@ -90,7 +95,7 @@ class Delivery:
         self._debugged = _logger.isEnabledFor(logging.DEBUG)
         self._pacer = Pacer(target.settings.rate or target.route.rate)
         self._parts = Parts(part_starts, open_part, target.route.envelope)
-        self._queue = Queue(self._load, target.settings.concurrency, ordered=target.route.ordered)
+        self._queue = Queue(self._load, target.concurrency, ordered=target.route.ordered)
         self._pieces: AsyncIterator[list[Piece]]
         self._doubts = 0
         self._ending: BaseException | None = None
@@ -107,7 +112,7 @@ class Delivery:
         was under way is finished.
         """
         self._pieces = self._loaded(chunks, refused_rows, stop_after)
-        lanes = [asyncio.create_task(self._lane()) for _ in range(self._target.settings.concurrency)]
+        lanes = [asyncio.create_task(self._lane()) for _ in range(self._target.concurrency)]
         try:
             await asyncio.gather(*lanes)
         except BaseException:

@@ -104,7 +104,7 @@ async def _deliver(
 
     async def one(target: Target) -> None:
         address = target.settings.base_url or target.provider.base_url
-        async with HttpClient(address, target.settings.concurrency, target.settings.timeout) as client:
+        async with HttpClient(address, target.concurrency, target.settings.timeout) as client:
             statuses = ["pending", "in_doubt"] if target.in_doubt == "resend" else ["pending"]
             delivery = Delivery(
                 target,
