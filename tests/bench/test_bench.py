@@ -50,7 +50,7 @@ def test_all_send_the_same_events(name: str, tmp_path: Path) -> None:
     data = csv.with_suffix(f".{work.source}")
     make(str(data), rows)
     sent = {}
-    peers = ["script", "limit"] if name == "csv-batch" else ["script"]
+    peers = {"csv-batch": ["script", "bare", "limit"], "parquet-batch": ["script"]}.get(name, ["script", "bare"])
     with sink("--keep", str(kept)) as to:
         at = 0
         for racer, runner in racers(work, str(data), to, tmp_path, peers).items():

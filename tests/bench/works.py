@@ -51,7 +51,7 @@ class Work:
     provider: str
     rows: int
     targets: tuple[Target, ...] = ()
-    peers: tuple[str, ...] = ("script", "limit")
+    peers: tuple[str, ...] = ("script", "bare", "limit")
     delay: float = 0.0
     connections: int | None = None
     ideal: tuple[float, float] | None = None
@@ -66,7 +66,7 @@ WORKS = (
         "batch",
         _MILLION,
         (Target("script", 5), Target("dlt-rows", 20), Target("dlt-arrow", 6), Target("drt", 10)),
-        ("script", "pandas", "dlt-rows", "dlt-arrow", "drt", "limit"),
+        ("script", "pandas", "dlt-rows", "dlt-arrow", "drt", "bare", "limit"),
         most_megabytes=400,
     ),
     Work("csv-appizer", "csv", "appizer", _MILLION, (Target("script", 4),), most_megabytes=400),

@@ -76,6 +76,13 @@ PEERS = (
         because="it reads databases only (here DuckDB opens the file), and one template is shown",
     ),
     Peer(
+        "bare",
+        "bare",
+        "polars and reqwest with 8 connections, as in the loader, and none of its promises",
+        sources=("csv",),
+        because="its part is to show what the promises cost",
+    ),
+    Peer(
         "limit",
         "limit",
         "bodies made beforehand, posted over 8 plain sockets by a client that does nothing else",
