@@ -198,7 +198,7 @@ class Stager:
         self._positions += len(part)
         self.staged.bytes += self._body_bytes(part)
         if self._digest is not None:
-            self._digest.update("\n".join(part.get_column("event").to_list()).encode())
+            self._digest.update(part.select(pl.col("event").str.join("\n").cast(pl.Binary)).item())
             self.staged.digest = self._digest.hexdigest()
         write_durably(part, part_path(self._folder, self._name, self._parts))
 

@@ -118,9 +118,9 @@ class Postgres(Database):
             with driver.cursor() as cursor, cursor.copy(f"COPY (\n{written}\n) TO STDOUT") as copy:
                 lines = map(bytes, copy)
                 while block := list(islice(lines, rows)):
+                    texts = _texts(block, len(columns))
                     yield [
-                        _cells(column, text, array)
-                        for column, text, array in zip(columns, _texts(block, len(columns)), arrays, strict=True)
+                        _cells(column, text, array) for column, text, array in zip(columns, texts, arrays, strict=True)
                     ]
         except Error as error:
             raise DBAPIError(None, None, error, connection_invalidated=bool(driver.closed)) from None
@@ -130,13 +130,17 @@ def _texts(lines: list[bytes], columns: int) -> list[pl.Series]:
     """The values of lines of COPY, column by column."""
     text = pl.Series(lines, dtype=pl.Binary).cast(pl.String)
     values = text.str.strip_suffix("\n").str.split_exact("\t", columns - 1).struct.unnest()
-    return values.select(pl.when(pl.all() != r"\N").then(pl.all())).get_columns()
+    values = values.select(pl.when(pl.all() != r"\N").then(pl.all()))
+    # A null is written with a backslash, too.
+    if text.str.contains(r"\\[^N]").any():
+        escaped = values.select(pl.all().str.contains("\\", literal=True).any()).row(0, named=True)
+        names = [name for name, found in escaped.items() if found]
+        values = values.with_columns(pl.col(names).str.replace_many(list(_ESCAPED), list(_ESCAPED.values())))
+    return values.get_columns()
 
 
 def _cells(column: Column, text: pl.Series, array: Callable[[bytes], Any]) -> Cells:
-    """`text` without escapes; plain values as they are."""
-    if text.str.contains("\\", literal=True).any():
-        text = text.str.replace_many(list(_ESCAPED), list(_ESCAPED.values()))
+    """`text`, and plain values as they are."""
     if column.kind in ("numbers", "jsons") or isinstance(column.dtype, pl.List):
         return [value if value is None else array(value.encode()) for value in text]
     if column.dtype == pl.Boolean:
