@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.conftest import QuickProject
 from tests.support.project import Project, arrived, credentials, numbered, simple_mapping
 from tests.support.sandbox import RunningSandbox
 
@@ -129,9 +130,9 @@ def test_refused_credentials_stop_at_once(project: Project, stand_in: RunningSan
     settled(project, stand_in, provider)
 
 
-def test_wrong_credentials(project: Project, stand_in: RunningSandbox) -> None:
+def test_wrong_credentials(project: QuickProject, stand_in: RunningSandbox) -> None:
     prepare(project, stand_in, "batch", rest_api_key="not-the-key")
-    ended = project.run()
+    ended = project.process("run", "load.yaml", "--json")
     assert ended.code == 6
     assert ended.destination()["pending"] == ROWS
     assert "not-the-key" not in ended.err + ended.out
@@ -151,9 +152,9 @@ def test_an_outage_is_waited_for_and_then_reported(project: Project, stand_in: R
     settled(project, stand_in, "bloomreach")
 
 
-def test_nobody_listens(project: Project, stand_in: RunningSandbox) -> None:
+def test_nobody_listens(project: QuickProject, stand_in: RunningSandbox) -> None:
     prepare(project, stand_in, "batch", give_up_after="1s", base_url="http://127.0.0.1:9")
-    ended = project.run()
+    ended = project.process("run", "load.yaml", "--json")
     assert (ended.code, ended.destination()["in_doubt"], ended.destination()["pending"]) == (5, 0, ROWS)
 
 
