@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import MEMORY, QuickProject, stand_in
+from tests.cli.conftest import MEMORY, QuickProject, stand_in, tmp_path
 
-__all__ = ["project", "stand_in"]
+__all__ = ["project", "stand_in", "tmp_path"]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 import time
@@ -50,13 +51,23 @@ def good(route: str) -> Any:
     return answer
 
 
-def prepare(project: QuickProject, route: str, url: str, **more: Any) -> int:
-    """A project with two events of one user for a route; how many of them travel together."""
+def to(route: str, url: str, **more: Any) -> dict[str, Any]:
+    """A destination that goes a route."""
     provider, _, name = route.partition(" ")
-    project.csv([["number", "user", "at"], *([n, "ann", "2026-03-01T10:00:00Z"] for n in (1, 2))])
     late = {} if provider == "bloomreach" else {"late_events": "omit_time"}
     settings = {"route": name, "timeout": "400ms", "concurrency": 1, "rate": "10000/s", "give_up_after": "5s"}
-    project.mapping(simple_mapping({**credentials(provider, url), **late, **settings, **more}))
+    return {**credentials(provider, url), **late, **settings, **more}
+
+
+def two_events(project: QuickProject, *destinations: dict[str, Any]) -> None:
+    """A project with two events of one user."""
+    project.csv([["number", "user", "at"], *([n, "ann", "2026-03-01T10:00:00Z"] for n in (1, 2))])
+    project.mapping(simple_mapping(*destinations))
+
+
+def prepare(project: QuickProject, route: str, url: str, **more: Any) -> int:
+    """A project with two events of one user for a route; how many of them travel together."""
+    two_events(project, to(route, url, **more))
     return 1 if route in ("bloomreach single", "pushengage single") else 2
 
 
@@ -102,27 +113,32 @@ def test_fault(
     assert "elsewhere.example/" not in ended.err + ended.out
 
 
-@pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(("hint", "seconds"), [("1", 1.0), ("0.6", 0.6), ("date", 1.0)])
-def test_a_hint_is_waited_for(project: QuickProject, route: str, status: int, hint: str, seconds: float) -> None:
+def test_a_hint_is_waited_for(project: QuickProject, status: int, hint: str, seconds: float) -> None:
+    """On all routes at once, as what takes the time is to wait."""
     if hint == "date":
         # The provider's clock, not ours, says how long that is.
         hint = "Sat, 21 Nov 2026 00:00:01 GMT\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT"
-    times = []
+    times: dict[str, list[float]] = {route: [] for route in ROUTES}
 
-    async def refuses(wire: Wire, exchange: Exchange) -> bool:
-        times.append(time.monotonic())
-        return await own(status, f"Retry-After: {hint}")[route](wire, exchange)
+    def refusing(route: str) -> Wire:
+        async def refuses(wire: Wire, exchange: Exchange) -> bool:
+            times[route].append(time.monotonic())
+            return await own(status, f"Retry-After: {hint}")[route](wire, exchange)
 
-    async def takes(wire: Wire, exchange: Exchange) -> bool:
-        times.append(time.monotonic())
-        return await wire.answer(exchange)
+        async def takes(wire: Wire, exchange: Exchange) -> bool:
+            times[route].append(time.monotonic())
+            return await wire.answer(exchange)
 
-    with Wire(good(route), refuses, takes) as wire:
-        prepare(project, route, wire.url)
+        return Wire(good(route), refuses, takes)
+
+    with contextlib.ExitStack() as stack:
+        wires = {route: stack.enter_context(refusing(route)) for route in ROUTES}
+        two_events(project, *(to(route, wire.url, name=route.replace(" ", "-")) for route, wire in wires.items()))
         assert project.run().code == 0
-    assert seconds <= times[1] - times[0] < seconds + 5
+    for route, (refused, again) in times.items():
+        assert seconds <= again - refused < seconds + 5, route
 
 
 @pytest.mark.parametrize("hint", ["999999999", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])

@@ -6,7 +6,6 @@ import gzip
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 from tests.attack.hostile import delivered, mapping, refusal, run
 from tests.sources.helpers import failure, read
 from tests.support.project import ENVIRONMENT, Project
-from tests.support.sandbox import RunningSandbox, sandbox
+from tests.support.sandbox import RunningSandbox
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -25,23 +24,6 @@ else:
     from backports import zstd
 
 MEGABYTE = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[RunningSandbox]:
-    with sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def stand_in(shared: RunningSandbox) -> RunningSandbox:
-    shared.reset()
-    return shared
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
 
 
 def csv(project: Project, stand_in: RunningSandbox, content: bytes, name: str = "e.csv", **source: Any) -> None:
