@@ -48,7 +48,7 @@ def test_no_fault(project: Project, stand_in: RunningSandbox, provider: str) -> 
     ("provider", "fault", "least_seconds"),
     [
         ("batch", {"kind": "429", "first": 1}, 5.0),
-        ("bloomreach", {"kind": "429", "first": 2, "retry_after": 2}, 2.0),
+        ("bloomreach", {"kind": "429", "first": 2, "retry_after": 1}, 1.0),
         ("batch", {"kind": "500", "at": [2, 3]}, 0.5),
         ("batch", {"kind": "503", "first": 1}, 0.5),
         ("bloomreach", {"kind": "500", "at": [1, 7]}, 0.5),
@@ -159,8 +159,9 @@ def test_nobody_listens(project: QuickProject, stand_in: RunningSandbox) -> None
 
 
 def test_many_lost_answers_in_a_row_stop_before_everything_is_in_doubt(
-    project: Project, stand_in: RunningSandbox
+    project: Project, stand_in: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("loader.sending.pacing.FIRST_WAIT", 0.05)
     project.csv(numbered(ROWS))
     project.mapping(simple_mapping({**credentials("batch", stand_in.url), "chunk": 50, "concurrency": 1}))
     stand_in.faults([{"kind": "html_200", "probability": 1.0}])
