@@ -190,7 +190,7 @@ def test_a_disk_that_fills_up_while_planning(project: Project, stand_in: Running
 
 
 def test_a_disk_that_fills_up_while_sending(project: Project, stand_in: RunningSandbox) -> None:
-    project.csv(numbered(20_000))
+    project.csv(numbered(6_000))
     project.mapping(simple_mapping({**credentials("batch", stand_in.url), "chunk": 5, "concurrency": 2}))
     assert project.loader("plan", str(project.mapping_path)).code == 0
     size = max(path.stat().st_size for path in (project.folder / ".loader" / "load").glob("checkpoint.db*"))
@@ -198,13 +198,13 @@ def test_a_disk_that_fills_up_while_sending(project: Project, stand_in: RunningS
     assert ended.code == 5, ended.err
     assert "the disk is full" in ended.err
     stopped = len(stand_in.received("batch"))
-    assert 0 < stopped < 20_000
+    assert 0 < stopped < 6_000
     after = project.run()
     doubted = after.destination()["in_doubt"]
     assert doubted <= 4 * 5, "only what was in flight"
-    assert after.destination()["sent"] + doubted == 20_000
-    assert len(stand_in.received("batch")) == 20_000 - doubted + min(
-        doubted, len(stand_in.received("batch")) - 20_000 + doubted
+    assert after.destination()["sent"] + doubted == 6_000
+    assert len(stand_in.received("batch")) == 6_000 - doubted + min(
+        doubted, len(stand_in.received("batch")) - 6_000 + doubted
     )
 
 
