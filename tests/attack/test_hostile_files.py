@@ -39,12 +39,12 @@ NUMBERS = [
 
 def test_numbers_of_any_size_keep_their_digits_as_text_and_in_json(project: Project, stand_in: RunningSandbox) -> None:
     csv(project, stand_in, b"n\n" + "\n".join(NUMBERS).encode())
-    assert run(project).code == 0
+    assert project.run().code == 0
     assert [row["n"] for row in delivered(stand_in)] == NUMBERS
     stand_in.reset()
     (project.folder / "e.jsonl").write_text("\n".join(f'{{"n":{number}}}' for number in NUMBERS))
     project.mapping(mapping(stand_in, {"type": "jsonl", "path": "e.jsonl"}))
-    assert run(project).code == 0
+    assert project.run().code == 0
     assert [Decimal(row["n"]) for row in delivered(stand_in)] == [Decimal(number) for number in NUMBERS]
 
 
@@ -52,7 +52,7 @@ def test_numbers_of_any_size_keep_their_digits_as_text_and_in_json(project: Proj
 def test_typed_numbers_are_exact_or_rejected(project: Project, stand_in: RunningSandbox, kind: str) -> None:
     given = [*NUMBERS, "1e400", "nan", "inf", "0x10", "1_000", "٣", "12.10", "5e-324"]
     csv(project, stand_in, b"n\n" + "\n".join(given).encode(), types={"n": kind})
-    ended = run(project)
+    ended = project.run()
     arrived = [row["n"] for row in delivered(stand_in)]
     assert ended.json["rows"]["read"] == len(given)
     assert ended.json["rows"]["rejected"] + len(arrived) == len(given)
@@ -235,6 +235,6 @@ def test_a_parquet_file_with_flipped_bytes(tmp_path: Path, seed: int) -> None:
 def test_parquet_files_with_nothing_in_them(project: Project, stand_in: RunningSandbox) -> None:
     pl.DataFrame({"a": []}, schema={"a": pl.Int64}).write_parquet(project.folder / "e.parquet")
     project.mapping(mapping(stand_in, {"type": "parquet", "path": "e.parquet"}))
-    assert run(project).json["rows"] == {"read": 0, "filtered": 0, "rejected": 0, "events": 0}
+    assert project.run().json["rows"] == {"read": 0, "filtered": 0, "rejected": 0, "events": 0}
     (project.folder / "e.parquet").write_bytes(b"PARE" + bytes(40) + b"PARE")
-    assert "e.parquet" in refusal(run(project, "--again"))
+    assert "e.parquet" in refusal(project.run("--again"))
