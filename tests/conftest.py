@@ -1,4 +1,4 @@
-"""Databases and files that tests of several folders use."""
+"""Databases, files and the sandbox that tests of several folders use."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.sandbox import RunningSandbox, sandbox
+
 if TYPE_CHECKING:
     from tests.support.s3 import S3, Relay
+
+
+# As the tests were started: some of them run without what the environment says of the loader.
+_GIVEN = dict(os.environ)
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL: that of LOADER_TEST_POSTGRES_URL, or one of our own for this session."""
-    url = os.environ.get("LOADER_TEST_POSTGRES_URL")
+    url = _GIVEN.get("LOADER_TEST_POSTGRES_URL")
     if url:
         yield url
         return
@@ -34,7 +40,7 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mysql_url() -> str:
     """The MariaDB or MySQL of LOADER_TEST_MYSQL_URL."""
-    url = os.environ.get("LOADER_TEST_MYSQL_URL")
+    url = _GIVEN.get("LOADER_TEST_MYSQL_URL")
     if not url:
         pytest.skip("LOADER_TEST_MYSQL_URL is not set: no MariaDB or MySQL to test with")
     return url
@@ -43,7 +49,7 @@ def mysql_url() -> str:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The file of real purchases that LOADER_TEST_REAL_DATA names."""
-    path = os.environ.get("LOADER_TEST_REAL_DATA")
+    path = _GIVEN.get("LOADER_TEST_REAL_DATA")
     if not path:
         pytest.skip("LOADER_TEST_REAL_DATA is not set: no file of real purchases to test with")
     return Path(path)
@@ -68,3 +74,10 @@ def near(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
         monkeypatch.setenv(name, value)
     yield between
     between.close()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[RunningSandbox]:
+    """One sandbox for all tests that need no switches of their own; `renew` it at the start of each."""
+    with sandbox() as running:
+        yield running

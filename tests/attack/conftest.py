@@ -1,4 +1,4 @@
-"""Projects whose commands run in this process, and a stand-in per test."""
+"""Projects whose commands run in this process, and a stand-in as if it were new for each test."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import QuickProject, stand_in
+from tests.cli.conftest import MEMORY, QuickProject, stand_in, tmp_path
 
-__all__ = ["project", "stand_in"]
-
-MEMORY = Path("/dev/shm")
+__all__ = ["project", "stand_in", "tmp_path"]
 
 
 @pytest.fixture
 def project(monkeypatch: pytest.MonkeyPatch) -> Iterator[QuickProject]:
-    """An empty project, which is the working folder; in memory where that can be, as syncing a disk takes most of the
-    time of a small run."""
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+    """An empty project, which is the working folder."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         monkeypatch.chdir(folder)
         yield QuickProject(Path(folder), monkeypatch)

@@ -3,7 +3,7 @@
     python -m tests.attack.dying POINT NTH ARGUMENTS...
 
 POINT is a name of `POINTS`, and NTH says at which passing of it; or `instant`, and NTH is seconds; or `never`.
-Frames and parts are small here, so that little data makes many.
+Frames and parts are `small` here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
+from unittest.mock import patch
 
 from loader.cli import main
 from loader.plan import staging
@@ -59,6 +61,14 @@ POINTS: Final[dict[str, tuple[str, str, str]]] = {
     "planned again": ("loader.planning", "restage", "after"),
 }
 _SOON = 0.004
+
+
+@contextmanager
+def small() -> Iterator[None]:
+    """Make frames and parts so small that little data makes many."""
+    sizes = (files, "BLOCK_BYTES", 1500), (base, "FRAME_ROWS", 40), (staging, "PART_EVENTS", 60)
+    with patch.object(*sizes[0]), patch.object(*sizes[1]), patch.object(*sizes[2]):
+        yield
 
 
 def arm(point: str, nth: int) -> None:
@@ -119,7 +129,6 @@ def _at(seconds: float) -> None:
 
 if __name__ == "__main__":
     point, nth, *arguments = sys.argv[1:]
-    files.BLOCK_BYTES, base.FRAME_ROWS, staging.PART_EVENTS = 1500, 40, 60
     # The instant is one of the command's, not of Python's start.
     importlib.import_module("loader.sending.http")
     importlib.import_module(f"loader.cli.{arguments[0]}")
@@ -128,4 +137,5 @@ if __name__ == "__main__":
     elif point != "never":
         arm(point, int(nth))
     sys.argv[1:] = arguments
-    main(prog_name="loader")
+    with small():
+        main(prog_name="loader")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 import time
@@ -50,14 +51,33 @@ def good(route: str) -> Any:
     return answer
 
 
-def prepare(project: QuickProject, route: str, url: str, **more: Any) -> int:
-    """A project with two events of one user for a route; how many of them travel together."""
+def to(route: str, url: str, **more: Any) -> dict[str, Any]:
+    """A destination that goes a route."""
     provider, _, name = route.partition(" ")
-    project.csv([["number", "user", "at"], *([n, "ann", "2026-03-01T10:00:00Z"] for n in (1, 2))])
     late = {} if provider == "bloomreach" else {"late_events": "omit_time"}
     settings = {"route": name, "timeout": "400ms", "concurrency": 1, "rate": "10000/s", "give_up_after": "5s"}
-    project.mapping(simple_mapping({**credentials(provider, url), **late, **settings, **more}))
+    return {**credentials(provider, url), "name": named(route), **late, **settings, **more}
+
+
+def named(route: str) -> str:
+    """The name of the destination that goes a route."""
+    return route.replace(" ", "-")
+
+
+def at_once(route: str) -> int:
+    """How many of two events of a user travel together."""
     return 1 if route in ("bloomreach single", "pushengage single") else 2
+
+
+def two_events(project: QuickProject, *destinations: dict[str, Any]) -> None:
+    """A project with two events of one user."""
+    project.csv([["number", "user", "at"], *([n, "ann", "2026-03-01T10:00:00Z"] for n in (1, 2))])
+    project.mapping(simple_mapping(*destinations))
+
+
+def prepare(project: QuickProject, route: str, url: str, **more: Any) -> None:
+    """A project with two events of one user for a route."""
+    two_events(project, to(route, url, **more))
 
 
 def expected(route: str, fault: Fault, together: int) -> tuple[int, dict[str, int], int]:
@@ -82,47 +102,77 @@ def expected(route: str, fault: Fault, together: int) -> tuple[int, dict[str, in
             return 6, events | {"pending": 2}, 1
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-@pytest.mark.parametrize(("route", "transport"), [*((route, "reqwest") for route in ROUTES), (ROUTES[0], "httpx")])
+def alike(fault: Fault) -> list[tuple[str, ...]]:
+    """The routes, those together that end with one exit code after a fault."""
+    ends: dict[int, list[str]] = {}
+    for route in ROUTES:
+        ends.setdefault(expected(route, fault, at_once(route))[0], []).append(route)
+    return [tuple(routes) for routes in ends.values()]
+
+
+MEETINGS = [
+    *((fault, routes, "reqwest") for fault in FAULTS for routes in alike(fault)),
+    *((fault, ROUTES[:1], "httpx") for fault in FAULTS),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "routes", "transport"),
+    MEETINGS,
+    ids=[f"{fault.name}-{', '.join(routes)}-{transport}" for fault, routes, transport in MEETINGS],
+)
 def test_fault(
-    project: QuickProject, monkeypatch: pytest.MonkeyPatch, route: str, fault: Fault, transport: str
+    project: QuickProject, monkeypatch: pytest.MonkeyPatch, fault: Fault, routes: tuple[str, ...], transport: str
 ) -> None:
+    """Each route is a destination with a server of its own, whose first request meets the fault."""
     monkeypatch.setenv("LOADER_TRANSPORT", transport)
-    act = fault.own.get(route) or fault.act
-    assert act is not None
-    with Wire(good(route), act) as wire:
-        together = prepare(project, route, wire.url)
+    with contextlib.ExitStack() as stack:
+        wires = {}
+        for route in routes:
+            act = fault.own.get(route) or fault.act
+            assert act is not None
+            wires[route] = stack.enter_context(Wire(good(route), act))
+        two_events(project, *(to(route, wire.url) for route, wire in wires.items()))
         ended = project.run()
-    events = ended.destination()
-    code, counts, requests = expected(route, fault, together)
-    assert (ended.code, {key: events[key] for key in COUNTED}, len(wire.heads)) == (code, counts, requests), ended.err
-    if code == 0 and requests > 2 // together and fault.of(route) != "refused" and len(wire.bodies) == requests:
-        assert wire.bodies[0] == wire.bodies[1]
-    assert ended.json["destinations"][0]["requests"] == requests
+    for route, wire in wires.items():
+        together = at_once(route)
+        code, counts, requests = expected(route, fault, together)
+        events = ended.destination(named(route))
+        found = (ended.code, {key: events[key] for key in COUNTED}, len(wire.heads))
+        assert found == (code, counts, requests), f"{route}: {ended.err}"
+        if code == 0 and requests > 2 // together and fault.of(route) != "refused" and len(wire.bodies) == requests:
+            assert wire.bodies[0] == wire.bodies[1]
+        [told] = [one["requests"] for one in ended.json["destinations"] if one["name"] == named(route)]
+        assert told == requests
     assert "elsewhere.example/" not in ended.err + ended.out
 
 
-@pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(("hint", "seconds"), [("1", 1.0), ("0.6", 0.6), ("date", 1.0)])
-def test_a_hint_is_waited_for(project: QuickProject, route: str, status: int, hint: str, seconds: float) -> None:
+def test_a_hint_is_waited_for(project: QuickProject, status: int, hint: str, seconds: float) -> None:
+    """On all routes at once, as what takes the time is to wait."""
     if hint == "date":
         # The provider's clock, not ours, says how long that is.
         hint = "Sat, 21 Nov 2026 00:00:01 GMT\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT"
-    times = []
+    times: dict[str, list[float]] = {route: [] for route in ROUTES}
 
-    async def refuses(wire: Wire, exchange: Exchange) -> bool:
-        times.append(time.monotonic())
-        return await own(status, f"Retry-After: {hint}")[route](wire, exchange)
+    def refusing(route: str) -> Wire:
+        async def refuses(wire: Wire, exchange: Exchange) -> bool:
+            times[route].append(time.monotonic())
+            return await own(status, f"Retry-After: {hint}")[route](wire, exchange)
 
-    async def takes(wire: Wire, exchange: Exchange) -> bool:
-        times.append(time.monotonic())
-        return await wire.answer(exchange)
+        async def takes(wire: Wire, exchange: Exchange) -> bool:
+            times[route].append(time.monotonic())
+            return await wire.answer(exchange)
 
-    with Wire(good(route), refuses, takes) as wire:
-        prepare(project, route, wire.url)
+        return Wire(good(route), refuses, takes)
+
+    with contextlib.ExitStack() as stack:
+        wires = {route: stack.enter_context(refusing(route)) for route in ROUTES}
+        two_events(project, *(to(route, wire.url) for route, wire in wires.items()))
         assert project.run().code == 0
-    assert seconds <= times[1] - times[0] < seconds + 5
+    for route, (refused, again) in times.items():
+        assert seconds <= again - refused < seconds + 5, route
 
 
 @pytest.mark.parametrize("hint", ["999999999", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
@@ -155,15 +205,19 @@ def test_what_cannot_leave_stays_pending(
 
 @pytest.mark.parametrize("transport", ["reqwest", "httpx"])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("route", ROUTES)
 def test_keys_do_not_follow_a_redirect(
-    project: QuickProject, monkeypatch: pytest.MonkeyPatch, route: str, status: int, transport: str
+    project: QuickProject, monkeypatch: pytest.MonkeyPatch, status: int, transport: str
 ) -> None:
     monkeypatch.setenv("LOADER_TRANSPORT", transport)
-    with Wire(good(route)) as elsewhere, Wire(good(route), says(status, b"", f"Location: {elsewhere.url}/x")) as wire:
-        prepare(project, route, wire.url)
-        assert project.run().code == 6
-        assert (elsewhere.heads, len(wire.heads)) == ([], 1)
+    with contextlib.ExitStack() as stack:
+        elsewhere = stack.enter_context(Wire(good(ROUTES[0])))
+        away = says(status, b"", f"Location: {elsewhere.url}/x")
+        wires = {route: stack.enter_context(Wire(good(route), away)) for route in ROUTES}
+        two_events(project, *(to(route, wire.url) for route, wire in wires.items()))
+        ended = project.run()
+        assert (ended.code, elsewhere.heads) == (6, [])
+    for route, wire in wires.items():
+        assert (len(wire.heads), ended.destination(named(route))["pending"]) == (1, 2), route
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +13,18 @@ import pytest
 import sqlalchemy as sa
 
 from loader.errors import SourceError
-from tests.attack.hostile import IMPOSSIBLE, NAMES, TEXTS, delivered, mapping, refusal, run
+from tests.attack.hostile import IMPOSSIBLE, NAMES, TEXTS, delivered, mapping, refusal
+from tests.attack.hostile import run as measured
 from tests.sources.helpers import read
-from tests.support.project import Project, credentials
-from tests.support.sandbox import RunningSandbox, sandbox
+from tests.support.project import Ended, Project, credentials
+from tests.support.sandbox import RunningSandbox
 
 FILES = ("csv", "jsonl", "parquet")
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[RunningSandbox]:
-    with sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def stand_in(shared: RunningSandbox) -> RunningSandbox:
-    shared.reset()
-    return shared
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def run(project: Project) -> Ended:
+    """`loader run` in this process; `measured` where there is much data."""
+    return project.run()
 
 
 def write(path: Path, names: list[str], rows: list[list[Any]]) -> dict[str, Any]:
@@ -141,7 +129,7 @@ def test_members_of_objects_with_any_name(project: Project, stand_in: RunningSan
     frame = pl.DataFrame({"o": pl.Series([inner], dtype=pl.Struct(dict.fromkeys(names, pl.String)))})
     frame.write_parquet(other.folder / "e.parquet")
     other.mapping(mapping(stand_in, {"type": "parquet", "path": "e.parquet"}))
-    assert run(other).code == 0
+    assert measured(other).code == 0
     assert delivered(stand_in) == [{"o": inner}]
 
 
@@ -174,7 +162,7 @@ def test_a_cell_of_a_megabyte(project: Project, stand_in: RunningSandbox) -> Non
     cells = ["é" * 500_000, '"' * 1_000_000, "\n" * 1_000_000]
     source = write(project.folder / "e.csv", ["text"], [[cell] for cell in cells])
     project.mapping({**mapping(stand_in, source), "destinations": [credentials("appizer", stand_in.url)]})
-    assert run(project).code == 0
+    assert measured(project).code == 0
     assert [event["event"]["properties"]["text"] for event in stand_in.received("appizer")] == cells
 
 
@@ -184,7 +172,7 @@ def test_lines_that_are_no_json_are_written_whole(project: Project, stand_in: Ru
     lines += ['{"a":"\\ud800"}', '{"a":1e999}', '{"a":1}x', '{"a":"x"} {}', '{"a":"\\ud800\\u0041"}', '"\\udc00"']
     (project.folder / "e.jsonl").write_text("\n".join(['{"a":[1]}', *lines]))
     project.mapping(mapping(stand_in, {"type": "jsonl", "path": "e.jsonl"}))
-    assert run(project).json["rows"] == {"read": 10, "filtered": 0, "rejected": 9, "events": 1}
+    assert measured(project).json["rows"] == {"read": 10, "filtered": 0, "rejected": 9, "events": 1}
     ended = project.loader("rejects", "load.yaml", "--output", output)
     assert (ended.code, ended.out.splitlines()[0]) == (0, f"9 rows written to {output}")
     if output == "mended.jsonl":

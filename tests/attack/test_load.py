@@ -11,9 +11,9 @@ from tests.attack.soak import soak
 from tests.attack.watched import Growth, Sample, no_growth
 
 
-def test_memory_does_not_grow_with_the_source(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_source(tmp_path_factory: pytest.TempPathFactory) -> None:
     # A third of so short a load is Python's own start.
-    load(tmp_path, 1_000_000, print, most_growth=2)
+    load(tmp_path_factory.mktemp("load"), 1_000_000, print, most_growth=2)
 
 
 def test_a_delivery_at_the_providers_rates_does_not_grow(tmp_path: Path) -> None:

@@ -7,26 +7,18 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.attack import books
 from tests.attack.power import CONCURRENCY, STORIES, Outage, least_at, numbers, parts_of
-from tests.support.sandbox import RunningSandbox, sandbox
+from tests.support.sandbox import RunningSandbox
 
 pytestmark = pytest.mark.skipif(
     shutil.which("cc") is None, reason="no C compiler: the disk cannot be logged, so nothing is proved about power loss"
 )
 ROWS = 240
-
-
-@pytest.fixture
-def stand_in() -> Iterator[RunningSandbox]:
-    """The stand-in of the providers."""
-    with sandbox() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
-"""A project in a temporary folder, and a stand-in that outlives one command."""
+"""A project in a temporary folder whose commands run in this process, and a stand-in that outlives one command."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,11 @@ from click.testing import CliRunner
 
 from loader.cli import main
 from tests.support.project import ENVIRONMENT, Ended, Project
-from tests.support.sandbox import RunningSandbox, sandbox
+from tests.support.sandbox import RunningSandbox
+
+# Syncing a disk takes most of the time of a small run.
+_MEMORY = Path("/dev/shm")
+MEMORY = _MEMORY if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 1 << 30 else None
 
 
 class QuickProject(Project):
@@ -49,13 +55,20 @@ class QuickProject(Project):
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that is gone afterwards; in memory where that can be."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QuickProject:
     """An empty project, which is the working folder."""
     return QuickProject(tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def stand_in() -> Iterator[RunningSandbox]:
-    """The stand-in of the providers."""
-    with sandbox() as running:
-        yield running
+def stand_in(shared: RunningSandbox) -> RunningSandbox:
+    """The stand-in of the providers, as if it had just been started."""
+    shared.renew()
+    return shared

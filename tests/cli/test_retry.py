@@ -287,7 +287,7 @@ def test_killed_at_any_instant_it_goes_on(project: QuickProject, stand_in: Runni
     chance = random.Random(seed)
     path = refused(project, stand_in, "bloomreach", rows=400)
     stand_in.faults([{"kind": "slow", "seconds": 0.05}])
-    for _ in range(4):
+    for _ in range(3):
         with project.started("retry", path) as process:
             time.sleep(chance.uniform(0.3, 1.2))
             process.send_signal(signal.SIGKILL)

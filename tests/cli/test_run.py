@@ -385,7 +385,7 @@ def test_status_finds_states_where_they_were_put(project: QuickProject) -> None:
 def test_status_works_while_a_run_is_under_way(project: QuickProject, stand_in: RunningSandbox) -> None:
     # Many rejections while sending: rows of several tables change between two reads of the checkpoint.
     stand_in.faults([{"kind": "partial", "share": 0.5}])
-    path = simple(project, {**credentials("bloomreach", stand_in.url), "chunk": 1}, rows=1000)
+    path = simple(project, {**credentials("bloomreach", stand_in.url), "chunk": 1}, rows=400)
     with project.started("run", path, "--quiet") as process:
         seen = []
         while process.poll() is None:

@@ -1,24 +1,10 @@
-"""A sandbox per test and a project in a temporary folder."""
+"""A sandbox as if it were new for each test, and a project whose commands run in this process.
+
+What a process shows and nothing else does (signals, kills, two at once) starts one: `project.process`, `project.start`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from tests.cli.conftest import project, stand_in, tmp_path
 
-import pytest
-
-from tests.support.project import Project
-from tests.support.sandbox import RunningSandbox, sandbox
-
-
-@pytest.fixture
-def stand_in() -> Iterator[RunningSandbox]:
-    """The stand-in of the providers."""
-    with sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """An empty project."""
-    return Project(tmp_path)
+__all__ = ["project", "stand_in", "tmp_path"]

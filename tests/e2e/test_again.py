@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from tests.cli.conftest import QuickProject
 from tests.support.project import Project, arrived, credentials, numbered, simple_mapping
 from tests.support.sandbox import RunningSandbox
 
@@ -184,14 +185,14 @@ def test_a_run_that_rejected_everything_loads_the_file_again_once_the_mapping_is
     assert (ended.code, ended.destination()["sent"]) == (0, 10)
 
 
-def test_more_rejections_than_allowed_send_nothing(project: Project, stand_in: RunningSandbox) -> None:
+def test_more_rejections_than_allowed_send_nothing(project: QuickProject, stand_in: RunningSandbox) -> None:
     rows = numbered(100)
     for row in rows[1:7]:
         row[1] = ""
     project.csv(rows)
     project.mapping(simple_mapping(credentials("batch", stand_in.url)))
-    for most in ("5", "5%"):
-        ended = project.run("--max-rejected", most)
+    for run, most in ((project.process, "5"), (project.loader, "5%")):
+        ended = run("run", "load.yaml", "--max-rejected", most)
         assert ended.code == 4
         assert "6" in ended.err
     assert stand_in.received("batch") == []

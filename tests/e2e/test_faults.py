@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.conftest import QuickProject
 from tests.support.project import Project, arrived, credentials, numbered, simple_mapping
 from tests.support.sandbox import RunningSandbox
 
@@ -47,7 +48,7 @@ def test_no_fault(project: Project, stand_in: RunningSandbox, provider: str) -> 
     ("provider", "fault", "least_seconds"),
     [
         ("batch", {"kind": "429", "first": 1}, 5.0),
-        ("bloomreach", {"kind": "429", "first": 2, "retry_after": 2}, 2.0),
+        ("bloomreach", {"kind": "429", "first": 2, "retry_after": 1}, 1.0),
         ("batch", {"kind": "500", "at": [2, 3]}, 0.5),
         ("batch", {"kind": "503", "first": 1}, 0.5),
         ("bloomreach", {"kind": "500", "at": [1, 7]}, 0.5),
@@ -129,9 +130,9 @@ def test_refused_credentials_stop_at_once(project: Project, stand_in: RunningSan
     settled(project, stand_in, provider)
 
 
-def test_wrong_credentials(project: Project, stand_in: RunningSandbox) -> None:
+def test_wrong_credentials(project: QuickProject, stand_in: RunningSandbox) -> None:
     prepare(project, stand_in, "batch", rest_api_key="not-the-key")
-    ended = project.run()
+    ended = project.process("run", "load.yaml", "--json")
     assert ended.code == 6
     assert ended.destination()["pending"] == ROWS
     assert "not-the-key" not in ended.err + ended.out
@@ -151,15 +152,16 @@ def test_an_outage_is_waited_for_and_then_reported(project: Project, stand_in: R
     settled(project, stand_in, "bloomreach")
 
 
-def test_nobody_listens(project: Project, stand_in: RunningSandbox) -> None:
+def test_nobody_listens(project: QuickProject, stand_in: RunningSandbox) -> None:
     prepare(project, stand_in, "batch", give_up_after="1s", base_url="http://127.0.0.1:9")
-    ended = project.run()
+    ended = project.process("run", "load.yaml", "--json")
     assert (ended.code, ended.destination()["in_doubt"], ended.destination()["pending"]) == (5, 0, ROWS)
 
 
 def test_many_lost_answers_in_a_row_stop_before_everything_is_in_doubt(
-    project: Project, stand_in: RunningSandbox
+    project: Project, stand_in: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("loader.sending.pacing.FIRST_WAIT", 0.05)
     project.csv(numbered(ROWS))
     project.mapping(simple_mapping({**credentials("batch", stand_in.url), "chunk": 50, "concurrency": 1}))
     stand_in.faults([{"kind": "html_200", "probability": 1.0}])

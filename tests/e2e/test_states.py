@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from loader import pipeline
 from loader.plan import Planner
+from tests.cli.conftest import QuickProject
 from tests.support.project import Project, arrived, credentials, numbered, simple_mapping
 from tests.support.sandbox import RunningSandbox
 
@@ -22,7 +23,7 @@ def batch(stand_in: RunningSandbox, name: str = "ios", **more: Any) -> dict[str,
 
 @pytest.mark.parametrize("signals", [2, 6])
 def test_a_second_signal_leaves_what_is_under_way_in_doubt_and_the_next_run_knows(
-    project: Project, stand_in: RunningSandbox, signals: int
+    project: QuickProject, stand_in: RunningSandbox, signals: int
 ) -> None:
     project.csv(numbered(40, users=40))
     project.mapping(simple_mapping(batch(stand_in, chunk=10)))
@@ -41,7 +42,7 @@ def test_a_second_signal_leaves_what_is_under_way_in_doubt_and_the_next_run_know
     # With many, one finds Python itself at its end.
     assert process.returncode == 130 if signals == 2 else process.returncode in (130, -signal.SIGINT)
     stand_in.faults([])
-    assert project.run().code == 7
+    assert project.process("run", "load.yaml").code == 7
     assert project.loader("resolve", str(project.mapping_path), "--resend").code == 0
     assert project.run().destination()["sent"] == 40
 

@@ -1,18 +1,10 @@
-"""One sandbox for all tests that need no switches of their own, empty at the start of each."""
+"""The sandbox that all tests share, empty at the start of each, on the evening of its documents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.support.sandbox import RunningSandbox, sandbox
-
-
-@pytest.fixture(scope="session")
-def shared() -> Iterator[RunningSandbox]:
-    with sandbox() as running:
-        yield running
+from tests.support.sandbox import RunningSandbox
 
 
 @pytest.fixture

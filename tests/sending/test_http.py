@@ -267,7 +267,7 @@ def test_no_more_connections_than_were_asked_for(transport: str, asked: int) -> 
         async with serving(counted) as port:
             address = f"http://127.0.0.1:{port}/x"
             async with HttpClient(address, asked, 5.0) as client:
-                requests = (client.send(Request("POST", address, HEADERS, BODY)) for _ in range(10 * asked))
+                requests = (client.send(Request("POST", address, HEADERS, BODY)) for _ in range(4 * asked))
                 await asyncio.gather(*requests)
 
     asyncio.run(all_of_it())

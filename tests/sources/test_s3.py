@@ -66,9 +66,9 @@ def test_names_and_globs(s3: S3, near: Relay, tmp_path: Path) -> None:
 
 
 def test_more_names_than_a_page_holds(s3: S3, near: Relay, tmp_path: Path) -> None:
-    s3.put_all("many", {f"in/{number:05d}.csv": b"a\n1\n" for number in range(1100)})
+    s3.put_all("many", {f"in/{number:05d}.csv": b"a\n1\n" for number in range(1_001)})
     found = files("s3://many/in/*.csv", tmp_path)
-    assert [file.path for file in found] == [f"s3://many/in/{number:05d}.csv" for number in range(1100)]
+    assert [file.path for file in found] == [f"s3://many/in/{number:05d}.csv" for number in range(1_001)]
     assert sum("list-type" in line for line in near.requests) == 2
 
 

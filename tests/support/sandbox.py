@@ -59,6 +59,11 @@ class RunningSandbox:
         """Forget events, requests and faults."""
         self._admin.post("/reset").raise_for_status()
 
+    def renew(self) -> None:
+        """Forget everything, a clock that was set, too: as if it had just been started."""
+        self.reset()
+        self.clock(None)
+
     def stop(self) -> int:
         """End the process, if it has not ended. Out: its exit code."""
         self._admin.close()
