@@ -83,6 +83,7 @@ def raced(name: str, few: int, many: int, folder: Path) -> tuple[float, float]:
 
 # README.md tells the full distance, and what has to be reached there. At this one a start takes most of the time, so
 # that what more rows take is compared: at least half as many times as fast as the target of the full distance.
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("name", "few", "many"),
     [
@@ -96,7 +97,7 @@ def test_the_loader_keeps_up(name: str, few: int, many: int, tmp_path: Path) -> 
     # other tests.
     [target] = [target.ratio for target in BY_NAME[name].targets if target.peer == "script"]
     with ProcessPoolExecutor(1, get_context("spawn")) as other:
-        # Other tests run beside it. What disturbs one try does not disturb them all; what is slow is so each time.
+        # What else the machine does may disturb one try; what is slow is so each time.
         for _ in range(TRIES):
             times, peak = other.submit(raced, name, few, many, tmp_path).result()
             if times > target / 2:
@@ -116,6 +117,7 @@ def test_who_does_not_send_all_is_out(tmp_path: Path) -> None:
     assert said[-1] == "script is out: the script sent 100 events of 101"
 
 
+@pytest.mark.alone
 def test_ten_times_the_rows_take_no_more_than_ten_times_the_time(tmp_path: Path) -> None:
     few, many = tmp_path / "few.csv", tmp_path / "many.csv"
     make(str(few), 30_000)
@@ -124,7 +126,7 @@ def test_ten_times_the_rows_take_no_more_than_ten_times_the_time(tmp_path: Path)
         time, _ = ten_times(few, many, 30_000, to, tmp_path, rounds=1)
         going_on, nothing = resumed(few, 30_000, to, tmp_path), nothing_new(few, to, tmp_path)
     assert time.met, time
-    # Other tests may run beside it: twice what `python -m tests.bench growth` allows on a machine of its own.
+    # On a machine that does other things, too: twice what `python -m tests.bench growth` allows.
     assert going_on.found is not None
     assert going_on.found < 2 * RESUME_SECONDS
     assert nothing.found is not None
