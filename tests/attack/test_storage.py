@@ -168,6 +168,13 @@ def planned(project: QuickProject, stand_in: RunningSandbox) -> Path:
     return project.folder / ".loader" / "load"
 
 
+def test_a_process_that_ended_leaves_one_file(project: QuickProject, stand_in: RunningSandbox) -> None:
+    folder = planned(project, stand_in)
+    for command in ("status", "tokens", "rejects", "cancel"):
+        assert project.process(command, "load.yaml", *(["--yes"] if command == "cancel" else [])).code in (0, 3)
+        assert sorted(file.name for file in folder.iterdir() if file.is_file()) == ["checkpoint.db", "lock"], command
+
+
 def test_a_checkpoint_that_is_cut(project: QuickProject, stand_in: RunningSandbox) -> None:
     path = planned(project, stand_in) / "checkpoint.db"
     whole = path.read_bytes()
