@@ -103,6 +103,16 @@ def test_an_object_encoded_at_once_is_the_one_written_member_by_member(data: st.
     assert [json.loads(text) for text in found] == [{"inner": inner} for inner in expected]
 
 
+@pytest.mark.parametrize("more", [0, 20])
+def test_any_letter_and_digit_may_stand_in_the_key_of_a_null(more: int) -> None:
+    # As Python sees them: polars' expressions know fewer.
+    names = ["area m²", "½", "Ⅳ", "٣", "ǅ", "_a", "一 (1.2-3)", "ꟿ", *[f"key {at}" for at in range(more)]]
+    frame = pl.DataFrame({name: [None, name] for name in names}, schema=dict.fromkeys(names, pl.String))
+    members = [(name, jsontext.member(pl.col(name), pl.String())) for name in names]
+    found = frame.select(x=jsontext.obj(members)).get_column("x")
+    assert [json.loads(text) for text in found] == [{}, {name: name for name in names}]
+
+
 def test_an_inner_object_without_members_is_left_out() -> None:
     frame = pl.DataFrame({"a": ["1", None], "b": [2, None]})
     native = [(name, jsontext.member(pl.col(name), frame.schema[name])) for name in frame.columns]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -69,6 +70,8 @@ class Database:
         engine = sa.create_engine(_url(path), connect_args={"timeout": 30, "check_same_thread": False})
         sa.event.listen(engine, "connect", _configure)
         checkpoint = cls(path, engine)
+        # SQLite leaves one file behind only where it is closed, and a process that ends collects no garbage.
+        weakref.finalize(checkpoint, engine.dispose)
         with checkpoint.reading() as connection:
             damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
             if path.stat().st_size % connection.exec_driver_sql("PRAGMA page_size").scalar_one():

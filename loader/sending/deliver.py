@@ -136,16 +136,19 @@ class Delivery:
     async def _loaded(
         self, chunks: Iterable[Any], refused_rows: set[int], left: int | None
     ) -> AsyncIterator[list[Piece]]:
-        """The chunks, or what of them may be sent, a few at a time."""
+        """The chunks, or what of them may be sent, a few at a time: `left` events, or all (None)."""
+        if left == 0:
+            return
         for number, of_part in groupby(chunks, key=itemgetter("part")):
             part = await self._parts.part(number)
             while some := list(islice(of_part, LOADED)):
                 pieces = [part.piece(chunk, refused_rows) for chunk in some]
                 if left is not None:
                     pieces, left = await self._first(pieces, left)
-                if not pieces:
-                    return
                 yield pieces
+                if left == 0:
+                    # What follows is not sent now: that it may be lost or damaged troubles nobody.
+                    return
 
     async def _first(self, pieces: list[Piece], most: int) -> tuple[list[Piece], int]:
         """What holds the first events of `pieces`, at most so many; how many more may follow."""

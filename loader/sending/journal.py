@@ -143,7 +143,8 @@ class Journal:
         self._waiting: list[_Entry] = []
         # Not an executor of the loop: its futures take as long as a small transaction.
         self._given: SimpleQueue[list[_Entry]] = SimpleQueue()
-        self._thread = Thread(target=self._work, name="checkpoint")
+        # Where nobody comes to close it, such as after a signal between two steps, the process ends all the same.
+        self._thread = Thread(target=self._work, name="checkpoint", daemon=True)
         self._thread.start()
         self._busy = False
 

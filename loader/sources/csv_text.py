@@ -125,21 +125,22 @@ class Grammar:
     def _few_cells(self, block: bytes) -> list[bytes] | None:
         """What stands between the quotes of each quoted cell of `block`, which ends with a line end.
 
-        None where these cells are many, or a quote does not belong to a whole one. Finding each quote is several times
-        faster than looking at each byte, as the expressions do.
+        None where the quotes are many, doubled ones too, or one does not belong to a whole cell. Finding each quote is
+        several times faster than looking at each byte, as the expressions do, but only where they are few.
         """
         quote, find = self._quote, block.find
         before, behind = self._sep + b"\n", self._sep + b"\r\n"
         cells: list[bytes] = []
-        begin, most = find(quote), len(block) // _FEW
+        begin, left = find(quote), 1 + len(block) // _FEW
         while begin >= 0:
             if begin and block[begin - 1] not in before:
                 return None
             end = find(quote, begin + 1)
-            while end >= 0 and block[end + 1] == quote[0]:
-                end = find(quote, end + 2)
-            if end < 0 or block[end + 1] not in behind or len(cells) > most:
+            while left and end >= 0 and block[end + 1] == quote[0]:
+                end, left = find(quote, end + 2), left - 1
+            if not left or end < 0 or block[end + 1] not in behind:
                 return None
+            left -= 1
             cells.append(block[begin + 1 : end])
             begin = find(quote, end + 1)
         return cells
@@ -208,7 +209,7 @@ class Grammar:
             at = end + 1
 
 
-# Bytes for each quoted cell.
+# Bytes for each pair of quotes.
 _FEW = 200
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from loader import pipeline
+from loader.plan import staging
 from tests.cli.conftest import QuickProject
 from tests.support.project import Ended, Project, arrived, credentials, numbered, simple_mapping
 from tests.support.sandbox import RunningSandbox
@@ -167,6 +168,13 @@ def planned(project: QuickProject, stand_in: RunningSandbox) -> Path:
     return project.folder / ".loader" / "load"
 
 
+def test_a_process_that_ended_leaves_one_file(project: QuickProject, stand_in: RunningSandbox) -> None:
+    folder = planned(project, stand_in)
+    for command in ("status", "tokens", "rejects", "cancel"):
+        assert project.process(command, "load.yaml", *(["--yes"] if command == "cancel" else [])).code in (0, 3)
+        assert sorted(file.name for file in folder.iterdir() if file.is_file()) == ["checkpoint.db", "lock"], command
+
+
 def test_a_checkpoint_that_is_cut(project: QuickProject, stand_in: RunningSandbox) -> None:
     path = planned(project, stand_in) / "checkpoint.db"
     whole = path.read_bytes()
@@ -215,6 +223,24 @@ def test_a_part_that_was_damaged(project: QuickProject, stand_in: RunningSandbox
     harmed.write_bytes(whole)
     assert project.run().destination()["sent"] == 300
     assert sorted(arrived(stand_in.received("batch"))) == list(range(1, 301))
+
+
+@pytest.mark.parametrize("most", [15, 20, 40])
+def test_a_lost_part_that_is_not_needed_yet(
+    project: QuickProject, stand_in: RunningSandbox, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(staging, "PART_EVENTS", 20)
+    project.csv(numbered(60))
+    project.mapping(batch(stand_in, chunk=5))
+    assert project.loader("plan", str(project.mapping_path)).code == 0
+    [lost] = project.folder.glob(f".loader/load/runs/*/batch/{1 + -(-most // 20):05d}.parquet")
+    whole = lost.read_bytes()
+    lost.unlink()
+    ended = project.run("--stop-after", str(most))
+    assert (ended.code, ended.destination()["sent"]) == (0, most), ended.err
+    lost.write_bytes(whole)
+    assert project.run().destination()["sent"] == 60
+    assert sorted(arrived(stand_in.received("batch"))) == list(range(1, 61))
 
 
 def test_a_clock_that_is_set_back_moves_no_cursor_back(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,23 @@ def test_a_journal_that_is_closed_at_once_writes_all(tmp_path: Path) -> None:
     asyncio.run(write())
     assert troubles == []
     assert [chunk["status"] for chunk in checkpoint.chunks_of(RUN)] == ["sent"]
+
+
+def test_a_process_ends_where_nobody_came_to_close_the_journal(tmp_path: Path) -> None:
+    program = """
+import asyncio, sys
+from pathlib import Path
+from loader.checkpoint import Checkpoint
+from loader.sending.journal import Journal
+
+async def leave() -> None:
+    await Journal(Checkpoint.open(Path(sys.argv[1]), "load")).write([])
+    sys.exit(143)
+
+asyncio.run(leave())
+"""
+    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], timeout=30, check=False)
+    assert ended.returncode == 143
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\0", "\\u0000", "\U0001f600", '"\\', "\x01\x7f\u2028\ufeff\uffff"])

@@ -138,6 +138,19 @@ def test_a_line_without_end_does_not_fill_the_memory(write: Any) -> None:
         assert failure(source(path)).startswith(f"{path}, line 2: the line is longer than")
 
 
+def test_quotes_are_found_one_by_one_only_where_they_are_few() -> None:
+    grammar = Grammar(",", '"')
+    few = b'1,"a ""b"" c"\n' + b"2,x\n" * 500
+    # JSON in a cell: few cells, many quotes, which would take six times longer than the expressions do.
+    many = b'1,"' + b'""key"":1,' * 200 + b'"\n' + b"2,x\n" * 500
+    assert grammar._few_cells(few) == [b'a ""b"" c']
+    assert grammar._few_cells(many) is None
+    for block, cell in ((few, 'a "b" c'), (many, '"key":1,' * 200)):
+        found = grammar.fast(block, 2)
+        assert found is not None
+        assert found[0].rows() == [("1", cell), *[("2", "x")] * 500]
+
+
 def test_no_quoting_and_other_signs(write: Any) -> None:
     assert read(source(write('a;b\n"x;y\n'), separator=";", quote="")).rows == [{"a": '"x', "b": "y"}]
     assert read(source(write("a\tb\n'x\ty'\t2\n"), separator="\t", quote="'")).rows == [{"a": "x\ty", "b": "2"}]
