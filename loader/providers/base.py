@@ -79,7 +79,7 @@ class DestinationSettings(Settings):
     route: str | None = Field(None, description="One of the provider's routes; default: its first.")
     rate: Rate | None = Field(None, description="Requests, such as 100/min; default: what the provider publishes.")
     concurrency: int | None = Field(
-        None, ge=1, le=64, description="Requests under way at once; default: 8, or 16 where each carries one event."
+        None, ge=1, le=64, description="Requests under way at once; default: 16 (Batch: 8)."
     )
     timeout: Duration = Field(30.0, gt=0, description="How long one answer may take; then the chunk is in doubt.")
     chunk: int | None = Field(None, ge=1, description="Events per call, at most the provider's limit.")
@@ -277,7 +277,7 @@ class Route(ABC):
     # Requests a second that the provider publishes; None where it publishes none.
     rate: float | None = None
     # Requests under way at once, where the mapping is silent: as many chunks may be in doubt.
-    concurrency: int = 8
+    concurrency: int = 16
     # Seconds to wait at least after a 429.
     floor: float = 1.0
     window: Window | None = None

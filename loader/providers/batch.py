@@ -117,6 +117,8 @@ class _TrackEvents(Route):
 
     limits = LIMITS
     events_per_call = EVENTS_PER_CALL
+    # A thousand events each may be in doubt.
+    concurrency = 8
     floor = 5.0
     window = Window(DAY, PARAMETERS)
     attributes, attribute_text = ATTRIBUTES, ATTRIBUTE_TEXT

@@ -217,7 +217,6 @@ class Single(_Track):
         *_limits(ADD_EVENT, "message", MANY_SINGLE),
     )
     events_per_call = 1
-    concurrency = 16
     envelope = Envelope()
 
     def warning(self, events: int) -> str | None:

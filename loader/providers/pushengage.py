@@ -71,7 +71,6 @@ class Single(Route):
     name = "single"
     limits = LIMITS
     events_per_call = 1
-    concurrency = 16
     envelope = Envelope()
     window = Window(None, TRACK)
 

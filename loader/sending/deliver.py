@@ -142,7 +142,7 @@ class Delivery:
         for number, of_part in groupby(chunks, key=itemgetter("part")):
             part = await self._parts.part(number)
             while some := list(islice(of_part, LOADED)):
-                pieces = [part.piece(chunk, refused_rows) for chunk in some]
+                pieces = part.pieces(some, refused_rows)
                 if left is not None:
                     pieces, left = await self._first(pieces, left)
                 yield pieces

@@ -18,9 +18,13 @@ from loader.jsontype import inner_type
 from loader.rejection import reject
 from loader.settings import CursorValue, ParquetSettings
 from loader.sources import base
-from loader.sources.base import Frame, Input, check_names, numbered
+from loader.sources.base import Frame, Input, check_names, numbered, sizes
 from loader.sources.cursor import Watch
 from loader.sources.typed import Finish
+
+# What is read from the file at once: so many frames, or fewer where they are wide.
+FRAMES = 5
+CELLS = 1_000_000
 
 _FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
@@ -80,19 +84,21 @@ class ParquetSource:
     def _read(self, file: Input) -> Iterator[pl.DataFrame]:
         file.check()
         lazy = _scan(file)
+        # A row group can hold a million rows: read as a stream, it would be in memory as a whole.
+        at_once = base.FRAME_ROWS * max(1, min(FRAMES, CELLS // len(self._plain) // base.FRAME_ROWS))
         read = 0
         try:
             promised = lazy.select(pl.len()).collect(engine="in-memory").item()
-            batches = lazy.select(self._plain.values())
-            for rows in batches.collect_batches(chunk_size=base.FRAME_ROWS, maintain_order=True):
-                if rows.height:
-                    read += rows.height
-                    yield rows
+            for start in range(0, promised, at_once):
+                rows = lazy.slice(start, at_once).select(self._plain.values()).collect(engine="in-memory")
+                read += rows.height
+                for offset, length in sizes(rows.height):
+                    yield rows.slice(offset, length)
         except _FAILURES as error:
             file.check()
             raise _damaged(file, error) from None
         if read != promised:
-            # Where polars' own threads meet damage, the batches just end.
+            # Polars' own threads may meet damage without a word.
             file.check()
             raise _damaged(file, f"only {read:,} of its {promised:,} rows can be read")
 

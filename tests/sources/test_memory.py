@@ -1,6 +1,6 @@
 """The memory of a read does not grow with its rows: 300,000, or as many as LOADER_TEST_ROWS says.
 
-LOADER_TEST_ROWS=5000000 pytest tests/sources/test_sql_memory.py -s
+LOADER_TEST_ROWS=5000000 pytest tests/sources/test_memory.py -s
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 
 ROWS = int(os.environ.get("LOADER_TEST_ROWS", "300000"))
@@ -28,14 +29,20 @@ QUERIES = {
 }
 
 READ = """
-import json, resource, sys
+import json, re, sys
+from pathlib import Path
 from tests.sources.helpers import opened
+
+def peak():
+    # Not of getrusage, which begins with the peak of the process that starts this one.
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
 rows, early = 0, 0
 for frame in opened(json.loads(sys.argv[1])).frames():
     rows += frame.rows.height
     if rows <= 100_000:
-        early = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([rows, early / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+        early = peak()
+print(json.dumps([rows, early, peak()]))
 """
 
 
@@ -61,3 +68,25 @@ def test_memory_does_not_grow_with_the_rows(request: pytest.FixtureRequest, kind
     )
     assert rows == ROWS
     assert peak - early < GROWTH_MB
+
+
+@pytest.mark.timeout(1800)
+def test_memory_does_not_grow_with_a_row_group(tmp_path: Path) -> None:
+    """Readers like to take a row group of Parquet as a whole."""
+    peaks = []
+    for rows in (ROWS, 3 * ROWS):
+        path = tmp_path / f"{rows}.parquet"
+        numbers = pl.select(n=pl.int_range(rows)).lazy()
+        numbers.with_columns(x=pl.col("n").cast(pl.String).str.pad_start(490, "x")).sink_parquet(
+            path, row_group_size=rows
+        )
+        settings = {"type": "parquet", "path": str(path)}
+        done = subprocess.run(
+            [sys.executable, "-c", READ, json.dumps(settings)], capture_output=True, text=True, check=True
+        )
+        found, _, peak = json.loads(done.stdout)
+        assert found == rows
+        peaks.append(peak)
+    print(f"parquet: {peaks[0]:.0f} MB for {ROWS:,} rows, {peaks[1]:.0f} MB for three times as many")
+    # The file itself counts, which is mapped into memory; the rows that are more take six times as much.
+    assert peaks[1] - peaks[0] < 2 * GROWTH_MB
