@@ -78,10 +78,14 @@ def test_a_version_directive_changes_nothing() -> None:
     assert data("%YAML 1.1\n---\na: NO\nb: 010\n") == {"a": "NO", "b": 10}
 
 
+# Two more that YAML 1.2 does not take ([1] c-printable).
+_PRINTABLE = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff")
+
+
 @given(
     st.dictionaries(
-        st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1),
-        st.text(st.characters(exclude_categories=("Cs", "Cc"))),
+        st.text(_PRINTABLE, min_size=1),
+        st.text(_PRINTABLE),
     )
 )
 def test_any_quoted_text_comes_back(members: dict[str, str]) -> None:
