@@ -88,6 +88,7 @@ def raced(name: str, few: int, many: int, folder: Path) -> tuple[float, float]:
     ("name", "few", "many"),
     [
         ("csv-batch", 20_000, 220_000),
+        ("csv-appizer", 10_000, 90_000),
         ("csv-bloomreach", 3_000, 23_000),
         ("csv-pushengage", 200, 2_200),
     ],
