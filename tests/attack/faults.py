@@ -88,7 +88,7 @@ async def never(wire: Wire, exchange: Exchange) -> bool:
 async def late(wire: Wire, exchange: Exchange) -> bool:
     """Taken, but told only when nobody listens any more."""
     answer = http(*wire.good(await wire.read(exchange)))
-    await asyncio.sleep(0.8)
+    await asyncio.sleep(2.0)
     await exchange.write(answer)
     return True
 

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from loader.providers import PROVIDERS
-from tests.attack.faults import FAULTS, ROUTES, Fault, own, reset_after, says
+from tests.attack.faults import FAULTS, ROUTES, Fault, own, reset_after, says, well_then_closes
 from tests.cli.conftest import QuickProject
 from tests.support.project import credentials, simple_mapping
 from tests.support.wire import Exchange, Wire, http
@@ -25,7 +25,7 @@ COUNTED = ("total", "sent", "in_doubt", "rejected", "pending")
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses are tested elsewhere; here they would take an hour."""
     monkeypatch.setattr("loader.sending.pacing.FIRST_WAIT", 0.01)
-    monkeypatch.setattr("loader.sending.http.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("loader.sending.http.CONNECT_SECONDS", 1.0)
     for provider in PROVIDERS.values():
         for route in provider.routes:
             monkeypatch.setattr(type(route), "floor", 0.01)
@@ -55,7 +55,7 @@ def to(route: str, url: str, **more: Any) -> dict[str, Any]:
     """A destination that goes a route."""
     provider, _, name = route.partition(" ")
     late = {} if provider == "bloomreach" else {"late_events": "omit_time"}
-    settings = {"route": name, "timeout": "400ms", "concurrency": 1, "rate": "10000/s", "give_up_after": "5s"}
+    settings = {"route": name, "timeout": "1s", "concurrency": 1, "rate": "10000/s", "give_up_after": "5s"}
     return {**credentials(provider, url), "name": named(route), **late, **settings, **more}
 
 
@@ -132,7 +132,9 @@ def test_fault(
             act = fault.own.get(route) or fault.act
             assert act is not None
             wires[route] = stack.enter_context(Wire(good(route), act))
-        two_events(project, *(to(route, wire.url) for route, wire in wires.items()))
+        # A request that meets the close on its way is in doubt, as it should be: here the connection is idle for long.
+        pace = {"rate": "4/s"} if fault.act is well_then_closes else {}
+        two_events(project, *(to(route, wire.url, **pace) for route, wire in wires.items()))
         ended = project.run()
     for route, wire in wires.items():
         together = at_once(route)
@@ -143,7 +145,7 @@ def test_fault(
         if code == 0 and requests > 2 // together and fault.of(route) != "refused" and len(wire.bodies) == requests:
             assert wire.bodies[0] == wire.bodies[1]
         [told] = [one["requests"] for one in ended.json["destinations"] if one["name"] == named(route)]
-        assert told == requests
+        assert told == requests, f"{route}: {ended.err}"
     assert "elsewhere.example/" not in ended.err + ended.out
 
 
