@@ -1,8 +1,8 @@
 """JSON text from polars columns: compact, UTF-8, the same bytes for the same values, no Python object per row.
 
 Polars' own `struct.json_encode` is the fastest way and escapes text rightly, but it writes null members, turns NaN into
-null and decimals into text. So an object whose members are all `Native` is encoded at once and loses its null members
-afterwards; the members of any other object are written one by one and joined here.
+null and decimals into text. So members that stand together and are all `Native` are encoded at once, and lose the null
+ones afterwards; any other member is written by itself, and they are joined here.
 """
 
 from __future__ import annotations

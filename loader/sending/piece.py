@@ -97,13 +97,14 @@ class Part:
 
     def pieces(self, chunks: Sequence[Any], refused_rows: set[int]) -> list[Piece]:
         """The events of some chunks (rows of the checkpoint, in order), without those of `refused_rows`."""
-        first, last = (self._chunks[chunk["number"]][0] for chunk in (chunks[0], chunks[-1]))
+        at = [self._chunks[chunk["number"]][0] for chunk in chunks]
         # At once, which takes a fraction of the time; of few, for all would be in memory twice.
-        bodies = self._bodies.slice(first, last - first + 1).to_list()
-        return [self._piece(chunk, refused_rows, bodies, first) for chunk in chunks]
+        bodies = self._bodies.slice(at[0], at[-1] - at[0] + 1).to_list()
+        return [self._piece(chunk, bodies[own - at[0]], refused_rows) for own, chunk in zip(at, chunks, strict=True)]
 
-    def _piece(self, chunk: Any, refused_rows: set[int], bodies: list[bytes], before: int) -> Piece:
-        at, planned, low, high, user, oldest = self._chunks[chunk["number"]]
+    def _piece(self, chunk: Any, body: bytes, refused_rows: set[int]) -> Piece:
+        """`body`: of the whole chunk."""
+        _, planned, low, high, user, oldest = self._chunks[chunk["number"]]
         events, first = chunk["events"], chunk["start"] - self._start
         whole = planned == events
         piece = Piece(
@@ -122,7 +123,7 @@ class Part:
         if chunk["refused"]:
             piece.drop(refused_rows)
         elif whole:
-            piece.body = bodies[at - before]
+            piece.body = body
         else:
             # A half: what is known of the whole chunk does not hold for it.
             piece.drop(set())
