@@ -79,7 +79,7 @@ class DestinationSettings(Settings):
     route: str | None = Field(None, description="One of the provider's routes; default: its first.")
     rate: Rate | None = Field(None, description="Requests, such as 100/min; default: what the provider publishes.")
     concurrency: int | None = Field(
-        None, ge=1, le=64, description="Requests under way at once; default: 16 (Batch: 8)."
+        None, ge=1, le=64, description="Requests under way at once; default: 16; 8 where one holds a thousand events."
     )
     timeout: Duration = Field(30.0, gt=0, description="How long one answer may take; then the chunk is in doubt.")
     chunk: int | None = Field(None, ge=1, description="Events per call, at most the provider's limit.")
