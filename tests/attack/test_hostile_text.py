@@ -13,18 +13,12 @@ import pytest
 import sqlalchemy as sa
 
 from loader.errors import SourceError
-from tests.attack.hostile import IMPOSSIBLE, NAMES, TEXTS, delivered, mapping, refusal
-from tests.attack.hostile import run as measured
+from tests.attack.hostile import IMPOSSIBLE, NAMES, TEXTS, delivered, mapping, refusal, run
 from tests.sources.helpers import read
-from tests.support.project import Ended, Project, credentials
+from tests.support.project import Project, credentials
 from tests.support.sandbox import RunningSandbox
 
 FILES = ("csv", "jsonl", "parquet")
-
-
-def run(project: Project) -> Ended:
-    """`loader run` in this process; `measured` where there is much data."""
-    return project.run()
 
 
 def write(path: Path, names: list[str], rows: list[list[Any]]) -> dict[str, Any]:
@@ -46,7 +40,7 @@ def write(path: Path, names: list[str], rows: list[list[Any]]) -> dict[str, Any]
 def test_texts_of_a_file(project: Project, stand_in: RunningSandbox, kind: str) -> None:
     rows = [[str(number), text] for number, text in enumerate(TEXTS)]
     project.mapping(mapping(stand_in, write(project.folder / f"e.{kind}", ["n", "text"], rows)))
-    assert run(project).code == 0
+    assert project.run().code == 0
     assert [row["text"] for row in delivered(stand_in)] == TEXTS
 
 
@@ -66,7 +60,7 @@ def test_texts_of_a_database(
         connection.execute(sa.text(f"INSERT INTO {table} VALUES (:n, :x)"), rows)
     try:
         project.mapping(mapping(stand_in, {"type": "sql", "url": url, "query": f"SELECT * FROM {table} ORDER BY n"}))
-        assert run(project).code == 0
+        assert project.run().code == 0
     finally:
         with engine.begin() as connection:
             connection.execute(sa.text(f"DROP TABLE {table}"))
@@ -77,7 +71,7 @@ def test_texts_of_a_database(
 def test_names_of_columns(project: Project, stand_in: RunningSandbox, kind: str) -> None:
     rows = [[f"value of {name}" for name in NAMES], [f"again {name}" for name in NAMES]]
     project.mapping(mapping(stand_in, write(project.folder / f"e.{kind}", NAMES, rows)))
-    assert run(project).code == 0
+    assert project.run().code == 0
     assert delivered(stand_in) == [dict(zip(NAMES, row, strict=True)) for row in rows]
 
 
@@ -88,7 +82,7 @@ def test_names_of_a_querys_columns(project: Project, stand_in: RunningSandbox) -
     sqlite3.connect(project.folder / "e.db").close()
     query = f"SELECT {columns}"
     project.mapping(mapping(stand_in, {"type": "sql", "url": "sqlite:///e.db", "query": query}))
-    assert run(project).code == 0
+    assert project.run().code == 0
     assert delivered(stand_in) == [{name: str(at) for at, name in enumerate(names)}]
 
 
@@ -99,7 +93,7 @@ def test_names_of_columns_one_by_one(project: Project, stand_in: RunningSandbox,
     expressions = {name: '"' + name.replace('"', '""') + '"' for name in NAMES}
     source = write(project.folder / "e.parquet", NAMES, rows)
     project.mapping(mapping(stand_in, source, NAMES if form == "list" else expressions))
-    assert run(project).code == 0
+    assert project.run().code == 0
     assert delivered(stand_in) == [dict(zip(NAMES, rows[0], strict=True))]
 
 
@@ -121,7 +115,7 @@ def test_members_of_objects_with_any_name(project: Project, stand_in: RunningSan
     rows = [{"o": inner, "l": [{**inner, "n": 1}, {"*": "alone"}], "m": {"*": 1}}, {"o": {"a": "x"}, "m": {"*": "two"}}]
     (project.folder / "e.jsonl").write_text("\n".join(map(json.dumps, rows)))
     project.mapping(mapping(stand_in, {"type": "jsonl", "path": "e.jsonl"}))
-    assert run(project).code == 0
+    assert project.run().code == 0
     assert delivered(stand_in) == rows
     stand_in.reset()
     other = Project(project.folder / "parquet")
@@ -129,7 +123,7 @@ def test_members_of_objects_with_any_name(project: Project, stand_in: RunningSan
     frame = pl.DataFrame({"o": pl.Series([inner], dtype=pl.Struct(dict.fromkeys(names, pl.String)))})
     frame.write_parquet(other.folder / "e.parquet")
     other.mapping(mapping(stand_in, {"type": "parquet", "path": "e.parquet"}))
-    assert measured(other).code == 0
+    assert run(other).code == 0
     assert delivered(stand_in) == [{"o": inner}]
 
 
@@ -139,7 +133,7 @@ def test_an_expression_that_stands_for_many_columns(
 ) -> None:
     (project.folder / "e.jsonl").write_text('{"a":"1","ab":"2","o":{"b":1}}')
     project.mapping(mapping(stand_in, {"type": "jsonl", "path": "e.jsonl"}, {"k": expression}))
-    assert "more than one column" in refusal(run(project))
+    assert "more than one column" in refusal(project.run())
 
 
 def test_formulas_are_written_to_a_csv_file_as_they_were(project: Project, stand_in: RunningSandbox) -> None:
@@ -151,7 +145,7 @@ def test_formulas_are_written_to_a_csv_file_as_they_were(project: Project, stand
             "event": {"user": "who", "name": {"const": "e"}, "properties": ["text"]},
         }
     )
-    assert run(project).code == 3
+    assert project.run().code == 3
     assert project.loader("rejects", "load.yaml", "--output", "mended.csv").code == 0
     with (project.folder / "mended.csv").open(newline="", encoding="utf-8") as file:
         header, *written = csv.reader(file)
@@ -162,7 +156,7 @@ def test_a_cell_of_a_megabyte(project: Project, stand_in: RunningSandbox) -> Non
     cells = ["é" * 500_000, '"' * 1_000_000, "\n" * 1_000_000]
     source = write(project.folder / "e.csv", ["text"], [[cell] for cell in cells])
     project.mapping({**mapping(stand_in, source), "destinations": [credentials("appizer", stand_in.url)]})
-    assert measured(project).code == 0
+    assert run(project).code == 0
     assert [event["event"]["properties"]["text"] for event in stand_in.received("appizer")] == cells
 
 
@@ -172,7 +166,7 @@ def test_lines_that_are_no_json_are_written_whole(project: Project, stand_in: Ru
     lines += ['{"a":"\\ud800"}', '{"a":1e999}', '{"a":1}x', '{"a":"x"} {}', '{"a":"\\ud800\\u0041"}', '"\\udc00"']
     (project.folder / "e.jsonl").write_text("\n".join(['{"a":[1]}', *lines]))
     project.mapping(mapping(stand_in, {"type": "jsonl", "path": "e.jsonl"}))
-    assert measured(project).json["rows"] == {"read": 10, "filtered": 0, "rejected": 9, "events": 1}
+    assert run(project).json["rows"] == {"read": 10, "filtered": 0, "rejected": 9, "events": 1}
     ended = project.loader("rejects", "load.yaml", "--output", output)
     assert (ended.code, ended.out.splitlines()[0]) == (0, f"9 rows written to {output}")
     if output == "mended.jsonl":
