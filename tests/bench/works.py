@@ -65,7 +65,7 @@ WORKS = (
         "csv",
         "batch",
         _MILLION,
-        (Target("script", 5), Target("dlt-rows", 20), Target("dlt-arrow", 6), Target("drt", 10)),
+        (Target("script", 5), Target("dlt-rows", 20), Target("dlt-arrow", 6), Target("drt", 12)),
         ("script", "pandas", "dlt-rows", "dlt-arrow", "drt", "bare", "limit"),
         most_megabytes=400,
     ),
