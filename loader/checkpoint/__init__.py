@@ -5,14 +5,14 @@
     runs          run, of, mapping, mapping_digest, created, finished, status, rows_read, rows_filtered,
                   rows_rejected, events, plan_digest, seconds, again
                   `of`: the run whose refused events this one sends again; null where the rows were read from the source
-    destinations  run, destination, provider, route, in_doubt, position, events, already_delivered, rejected, bytes,
-                  requests
-                  what the plan found for one destination, and the requests made so far
+    destinations  run, destination, provider, route, in_doubt, position, events, already_delivered, rejected, bytes
+                  what the plan found for one destination
     chunks        run, destination, start, number, events, part, first_row, last_row, status, doubted, attempts,
                   refused, token, message, changed
                   `start` is the position of the chunk's first event in the destination's plan, from 0; `first_row` and
                   `last_row` are the lowest and the highest of its rows. Halving replaces a chunk by two of the same
-                  number. `doubted`: it was in doubt at least once, so that its events may
+                  number. `attempts`: the requests that left with it; a right half begins anew, so that those of all
+                  chunks are the requests of the run. `doubted`: it was in doubt at least once, so that its events may
                   have arrived whatever became of it later.
     refusals      run, destination, row, reason, message, retried, written
                   events that were rejected after the plan was made; `retried`: the run that sends them again, or null;

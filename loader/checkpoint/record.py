@@ -212,7 +212,7 @@ class Checkpoint(Database):
             return connection.execute(change.values(status="in_doubt", doubted=True, message=words)).rowcount
 
     def events_by_status(self, run: str) -> dict[str, dict[str, int]]:
-        """Per destination: events in chunks of each status, `refused` events inside sent chunks, chunks, tokens."""
+        """Per destination: events in chunks of each status, `refused` events inside sent chunks, chunks, requests, tokens."""
         result: dict[str, dict[str, int]] = {}
         query = sa.select(
             chunks.c.destination,
@@ -220,16 +220,16 @@ class Checkpoint(Database):
             sa.func.sum(chunks.c.events - chunks.c.refused).label("events"),
             sa.func.sum(chunks.c.refused).label("refused"),
             sa.func.count().label("chunks"),
+            sa.func.sum(chunks.c.attempts).label("requests"),
             sa.func.count(chunks.c.token).label("tokens"),
         )
         query = query.where(chunks.c.run == run).group_by(chunks.c.destination, chunks.c.status)
         with self.reading() as connection:
             for row in connection.execute(query).mappings():
-                found = result.setdefault(row["destination"], {"refused": 0, "chunks": 0, "tokens": 0})
+                found = result.setdefault(row["destination"], {"refused": 0, "chunks": 0, "requests": 0, "tokens": 0})
                 found[row["status"]] = int(row["events"])
-                found["refused"] += int(row["refused"])
-                found["chunks"] += row["chunks"]
-                found["tokens"] += row["tokens"]
+                for name in ("refused", "chunks", "requests", "tokens"):
+                    found[name] += int(row[name])
         return result
 
     def refusals_of(self, run: str, destination: str | None = None) -> list[RowMapping]:
@@ -272,7 +272,7 @@ class Checkpoint(Database):
 
     def untouched(self, run: str) -> bool:
         """Whether no request was ever made for a run."""
-        query = sa.select(sa.func.sum(destinations.c.requests)).where(destinations.c.run == run)
+        query = sa.select(sa.func.sum(chunks.c.attempts)).where(chunks.c.run == run)
         with self.reading() as connection:
             return not connection.scalar(query)
 

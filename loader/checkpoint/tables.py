@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import RowMapping
 
-VERSION = 4
+VERSION = 5
 
 # A row of one of the tables, by the names of its columns.
 Row = RowMapping
@@ -46,7 +46,7 @@ destinations = _table(
     _key("run"),
     _key("destination"),
     *(_text(name) for name in ("provider", "route", "in_doubt")),
-    *(_number(name) for name in ("position", "events", "already_delivered", "rejected", "bytes", "requests")),
+    *(_number(name) for name in ("position", "events", "already_delivered", "rejected", "bytes")),
 )
 chunks = _table(
     "chunks",
@@ -86,5 +86,4 @@ cursors = _table(
     "cursors", _key("number", sa.BigInteger), *(_text(name) for name in ("run", "column", "value", "changed"))
 )
 endings = _table("endings", _key("run"), _text("at"), _number("exit", None), _text("message"))
-sa.Index("chunks_by_status", chunks.c.run, chunks.c.destination, chunks.c.status)
 sa.Index("ids_by_row", ids.c.run, ids.c.destination, ids.c.row)

@@ -311,7 +311,6 @@ class Planner:
             "already_delivered": staged.already_delivered,
             "rejected": staged.rejected.total(),
             "bytes": staged.bytes,
-            "requests": 0,
         }
 
 

@@ -104,7 +104,6 @@ def restage(
             already_delivered=staged.already_delivered,
             rejected=0,
             bytes=staged.bytes,
-            requests=0,
         )
     )
     commit_chunks(connection, run, name, staged.chunks)

@@ -122,7 +122,7 @@ def totals(checkpoint: Checkpoint, run: str) -> RunTotals:
                 planned["route"],
                 events,
                 now.get("chunks", 0),
-                planned["requests"],
+                now.get("requests", 0),
                 now.get("tokens", 0),
                 planned["bytes"],
             )

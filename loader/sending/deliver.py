@@ -29,7 +29,7 @@ from loader.checkpoint import DOUBTED
 from loader.errors import LoaderError, Refused, StateError, Unreachable
 from loader.providers.base import DestinationSettings, InDoubt, Outcome, Provider, Receipt, Route
 from loader.sending.client import Client, NoAnswer, NothingSent
-from loader.sending.journal import Change, Journal, count_request, refuse, set_chunk, split_chunk
+from loader.sending.journal import Change, Journal, refuse, set_chunk, split_chunk
 from loader.sending.pacing import MOST_IN_DOUBT, Halted, Pacer
 from loader.sending.piece import Piece
 from loader.sending.queue import Parts, Queue
@@ -190,13 +190,11 @@ class Delivery:
                 await self._journal.write([*changes, self._status(piece, "rejected")])
                 return
             piece.attempts += 1
-            intent = [*changes, self._status(piece, "sending"), count_request(self._target.run, self._target.name)]
-            await self._journal.write(intent)
+            await self._journal.write([*changes, self._status(piece, "sending")])
             if self._pacer.paused:
                 # Another request was told to wait while this one's intent was synced.
                 piece.attempts -= 1
-                unmade = count_request(self._target.run, self._target.name, -1)
-                await self._journal.write([self._status(piece, "pending"), unmade])
+                await self._journal.write([self._status(piece, "pending")])
                 continue
             receipt = await self._exchange(piece)
             if receipt.outcome is Outcome.TAKEN:
@@ -381,7 +379,7 @@ class Delivery:
             "last_row": max(halves[1].rows),
             "status": "pending",
             "doubted": piece.doubted,
-            "attempts": piece.attempts,
+            "attempts": halves[1].attempts,
             "refused": halves[1].refused,
             "token": None,
             "message": None,

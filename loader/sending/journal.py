@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from threading import Thread
@@ -15,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection, RowMapping
 
-from loader.checkpoint import Checkpoint, chunks, destinations, ids, planned, refusals, translated
+from loader.checkpoint import Checkpoint, chunks, ids, planned, refusals, translated
 
 # SQL for the driver, which runs it in a third of the time that a statement of SQLAlchemy takes.
 Change = tuple[str, Any]
@@ -65,11 +64,6 @@ _free_id = _sql(
         ids.c.row == sa.bindparam("b_row"),
     )
 )
-_count_request = _sql(
-    sa.update(destinations)
-    .where(destinations.c.run == sa.bindparam("b_run"), destinations.c.destination == sa.bindparam("b_destination"))
-    .values(requests=destinations.c.requests + sa.bindparam("b_more"))
-)
 
 
 def set_chunk(
@@ -78,11 +72,6 @@ def set_chunk(
 ) -> Change:  # fmt: skip
     """A chunk's new status. `doubted`: it is in doubt, or was; once that is written, it stays."""
     return _set_chunks, (run, destination, start, status, attempts, refused, token, message, doubted)
-
-
-def count_request(run: str, destination: str, more: int = 1) -> Change:
-    """One more request is made; -1: one that was counted was not."""
-    return _count_request, (run, destination, more)
 
 
 def split_chunk(chunk: dict[str, Any], left: tuple[int, int, int], right: dict[str, Any]) -> list[Change]:
@@ -139,6 +128,8 @@ class Journal:
         # The driver's own: through SQLAlchemy a transaction takes twice the time, which sending has to wait for.
         self._pooled = checkpoint.engine.raw_connection()
         self._connection: Any = self._pooled.driver_connection
+        # Transactions begin here where one is needed: what is one statement is a transaction of its own.
+        self._begins, self._connection.isolation_level = self._connection.isolation_level, None
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Entry] = []
         # Not an executor of the loop: its futures take as long as a small transaction.
@@ -165,6 +156,7 @@ class Journal:
         self._thread.join()
         entries, self._waiting = self._waiting, []
         _settle(entries, self._commit(entries))
+        self._connection.isolation_level = self._begins
         self._pooled.close()
 
     def _begin(self) -> None:
@@ -187,41 +179,37 @@ class Journal:
         if not entries:
             return None
         try:
-            with translated(self._path, "written"), self._connection:
-                _write(self._connection, [change for changes, _ in entries for change in changes])
+            with translated(self._path, "written"), self._connection as connection:
+                statements = _statements([change for changes, _ in entries for change in changes])
+                if len(statements) != 1 or isinstance(statements[0][1], list):
+                    connection.execute("BEGIN")
+                _execute(connection, statements)
         except Exception as error:  # noqa: BLE001 - raised where the changes are awaited
             return error
         return None
 
 
-def write(connection: Connection, changes: Iterable[Change]) -> None:
-    """Write `changes` in a transaction of SQLAlchemy's, in their order, but that the new status of chunks and the
-    requests come last."""
-    _write(connection.connection.driver_connection, changes)
+def write(connection: Connection, changes: Sequence[Change]) -> None:
+    """Write `changes` in a transaction of SQLAlchemy's, in their order, but that the new status of chunks comes last."""
+    _execute(connection.connection.driver_connection, _statements(changes))
 
 
-def _write(connection: Any, changes: Iterable[Change]) -> None:
-    """`write` with the driver's own connection; what is alike goes as one statement."""
-    requests: Counter[tuple[str, str]] = Counter()
-    statuses: list[Any] = []
-    for sql, values in changes:
-        if sql is _set_chunks:
-            statuses.append(values)
-        elif sql is _count_request:
-            requests[values[:2]] += values[2]
-        elif isinstance(values, list):
-            connection.executemany(sql, values)
-        else:
-            connection.execute(sql, values)
-    if statuses:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        text = orjson.dumps(statuses).decode()
-        if "\\u0000" in text:
-            connection.executemany(_set_each, [(*values, now) for values in statuses])
-        else:
-            connection.execute(_set_chunks, {"chunks": text, "changed": now})
-    for (run, destination), more in requests.items():
-        connection.execute(_count_request, {"b_run": run, "b_destination": destination, "b_more": more})
+def _statements(changes: Sequence[Change]) -> list[Change]:
+    """`changes` as the driver takes them: a list of values is for many executions. Each new status goes in one."""
+    statements = [change for change in changes if change[0] is not _set_chunks]
+    statuses = [values for sql, values in changes if sql is _set_chunks]
+    if not statuses:
+        return statements
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    text = orjson.dumps(statuses).decode()
+    if "\\u0000" in text:
+        return [*statements, (_set_each, [(*values, now) for values in statuses])]
+    return [*statements, (_set_chunks, {"chunks": text, "changed": now})]
+
+
+def _execute(connection: Any, statements: Sequence[Change]) -> None:
+    for sql, values in statements:
+        (connection.executemany if isinstance(values, list) else connection.execute)(sql, values)
 
 
 def _settle(entries: list[_Entry], failure: Exception | None) -> None:

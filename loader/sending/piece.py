@@ -63,9 +63,12 @@ class Piece:
             setattr(self, name, value)
 
     def cut(self, left: int, planned: int) -> tuple[Piece, Piece]:
-        """Two pieces: the first `left` of the events, which were the first `planned` of the chunk, and the others."""
+        """Two pieces: the first `left` of the events, which were the first `planned` of the chunk, and the others.
+
+        The requests that left with both count as those of the first."""
         first = replace(self, planned=planned, **_of(self.events.slice(0, left)))
-        rest = replace(self, start=self.start + planned, planned=self.planned - planned, **_of(self.events.slice(left)))
+        start, others = self.start + planned, self.planned - planned
+        rest = replace(self, start=start, planned=others, attempts=0, **_of(self.events.slice(left)))
         return first, rest
 
 
