@@ -24,7 +24,7 @@ import httpx
 import pyreqwest.exceptions as reqwest
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.http import HeaderMap
-from pyreqwest.request import StreamRequest
+from pyreqwest.request import RequestBody, StreamRequest
 from pyreqwest.response import ResponseBodyReader
 
 from loader.providers.base import Answer, Request, excerpt
@@ -45,6 +45,8 @@ MOST_WITHOUT_REQWEST = 32
 # Far more than any provider says about one chunk; what goes on beyond it is no answer.
 MOST_BYTES = 10_000_000
 PIECE_BYTES = 1 << 16
+# Some providers have a path for each user.
+MOST_TARGETS = 64
 CLOSE_SECONDS = 0.03
 _HEADERS = {"User-Agent": "event-batch-loader", "Accept": "*/*", "Accept-Encoding": "gzip"}
 
@@ -127,6 +129,7 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
             # Beside the system's own, for there are systems without any.
             builder = builder.add_root_certificate_pem(Path(certifi.where()).read_bytes())
         self._client: Client | None = None
+        self._targets: dict[tuple[str, str, tuple[tuple[bytes, bytes], ...]], StreamRequest] = {}
         self._unusable: httpx.TransportError | None = None
         try:
             self._client = builder.timeout(timedelta(seconds=whole)).build()
@@ -140,20 +143,36 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
             raise self._unusable or httpx.ConnectError("")
         assert isinstance(request.stream, httpx.ByteStream)
         [body] = request.stream
-        headers = [(name.decode(), value.decode()) for name, value in request.headers.raw]
+        leaving = StreamRequest.from_request_and_body(self._prepared(request), RequestBody.from_bytes(body))
         try:
-            leaving = self._client.request(request.method, str(request.url)).headers(headers).body_bytes(body)
-            streamed = leaving.streamed_read_buffer_limit(PIECE_BYTES).build_streamed()
-        except (reqwest.PyreqwestError, ValueError):
-            # Its words may quote a key.
-            raise httpx.UnsupportedProtocol("") from None
-        try:
-            answer = await streamed.__aenter__()
+            answer = await leaving.__aenter__()
+            piece = await answer.body_reader.read(PIECE_BYTES)
         except reqwest.PyreqwestError as error:
             raise _translated(error) from error
-        return httpx.Response(
-            answer.status, headers=_readable(answer.headers), stream=_ReqwestBody(streamed, answer.body_reader)
-        )
+        first = b"" if piece is None else bytes(piece)
+        # Nearly all answers end here; nothing is left to be read or given back.
+        whole = len(first) < PIECE_BYTES
+        stream = httpx.ByteStream(first) if whole else _ReqwestBody(leaving, answer.body_reader, first)
+        return httpx.Response(answer.status, headers=_answered(answer.headers), stream=stream)
+
+    def _prepared(self, request: httpx.Request) -> StreamRequest:
+        """The request without its body. Reading a URL and headers takes as long as sending them, and those of a
+        destination are mostly the same. Raises httpx.UnsupportedProtocol."""
+        assert self._client is not None
+        target = request.method, str(request.url), tuple(request.headers.raw)
+        found = self._targets.get(target)
+        if found is None:
+            headers = [(name.decode(), value.decode()) for name, value in request.headers.raw]
+            try:
+                builder = self._client.request(request.method, str(request.url)).headers(headers)
+                found = builder.streamed_read_buffer_limit(PIECE_BYTES).build_streamed()
+            except (reqwest.PyreqwestError, ValueError):
+                # Its words may quote a key.
+                raise httpx.UnsupportedProtocol("") from None
+            if len(self._targets) >= MOST_TARGETS:
+                self._targets.clear()
+            self._targets[target] = found
+        return found
 
     async def aclose(self) -> None:
         """See `httpx.AsyncBaseTransport`."""
@@ -164,42 +183,39 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
 
 
 class _ReqwestBody(httpx.AsyncByteStream):
-    """The body of an answer, as it was sent."""
+    """The body of a long answer, as it was sent: its first piece, and what follows."""
 
-    def __init__(self, streamed: StreamRequest, body: ResponseBodyReader) -> None:
-        self._streamed, self._body, self._ended = streamed, body, False
+    def __init__(self, streamed: StreamRequest, body: ResponseBodyReader, first: bytes) -> None:
+        self._streamed, self._body, self._first = streamed, body, first
 
-    # Not a generator, which takes as long as reading the piece.
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        # Each call takes two switches of threads; nearly all answers are shorter than one piece.
-        if self._ended:
-            raise StopAsyncIteration
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._first
         try:
-            piece = await self._body.read(PIECE_BYTES)
+            while (piece := await self._body.read(PIECE_BYTES)) is not None:
+                yield bytes(piece)
         except reqwest.PyreqwestError as error:
             raise _translated(error) from error
-        self._ended = piece is None or len(piece) < PIECE_BYTES
-        if piece is None:
-            raise StopAsyncIteration
-        return bytes(piece)
 
     async def aclose(self) -> None:
         await self._streamed.__aexit__(None, None, None)
 
 
-def _readable(headers: HeaderMap) -> list[tuple[str, str]]:
-    """Names and values, but for values that are not ASCII."""
+def _answered(headers: HeaderMap) -> httpx.Headers:
+    """The headers of an answer, but for values that are not ASCII."""
     try:
-        return list(headers.items())
+        return _same(tuple(headers.items()))
     except ValueError:
         found: list[tuple[str, str]] = []
         for name in dict.fromkeys(headers):
             with contextlib.suppress(ValueError):
                 found += [(name, value) for value in headers.getall(name)]
-        return found
+        return httpx.Headers(found)
+
+
+@lru_cache(maxsize=64)
+def _same(headers: tuple[tuple[str, str], ...]) -> httpx.Headers:
+    """Many answers in a second have the same headers."""
+    return httpx.Headers(headers)
 
 
 # What stands among the causes of an error that came before the connection was made. The kind of the error does not
@@ -236,15 +252,19 @@ def _headers(url: str, headers: tuple[tuple[str, str], ...]) -> httpx.Headers:
 
 async def _body(response: httpx.Response) -> bytes:
     """The whole body, decompressed. Raises NoAnswer where it is too long or not in the encoding that it claims."""
-    body, stream = bytearray(), response.stream
-    assert isinstance(stream, httpx.AsyncByteStream)
-    try:
-        async for piece in stream:
-            body += piece
-            if len(body) > MOST_BYTES:
-                raise NoAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
-    finally:
-        await stream.aclose()
+    stream = response.stream
+    if isinstance(stream, httpx.ByteStream):
+        [body] = stream
+    else:
+        assert isinstance(stream, httpx.AsyncByteStream)
+        body = bytearray()
+        try:
+            async for piece in stream:
+                body += piece
+                if len(body) > MOST_BYTES:
+                    raise NoAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
+        finally:
+            await stream.aclose()
     # Asking the headers for one would decode all of them.
     encodings = [value.lower() for name, value in response.headers.raw if name.lower() == b"content-encoding"]
     if encodings not in ([b"gzip"], [b"x-gzip"]):
