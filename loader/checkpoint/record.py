@@ -212,7 +212,7 @@ class Checkpoint(Database):
             return connection.execute(change.values(status="in_doubt", doubted=True, message=words)).rowcount
 
     def events_by_status(self, run: str) -> dict[str, dict[str, int]]:
-        """Per destination: events in chunks of each status, `refused` events inside sent chunks, chunks, requests, tokens."""
+        """Per destination: events in chunks of each status, `refused` ones in sent chunks, chunks, requests, tokens."""
         result: dict[str, dict[str, int]] = {}
         query = sa.select(
             chunks.c.destination,

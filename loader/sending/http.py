@@ -60,7 +60,8 @@ class HttpClient:
         whole = timeout + CONNECT_SECONDS
         self._bound: float | None = None
         waits = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS), pool=None)
-        self._extensions = {"timeout": waits.as_dict()}
+        self._waits = waits.as_dict()
+        self._bare: dict[tuple[str, str, tuple[tuple[str, str], ...]], httpx.Request] = {}
         proxy = _proxy(address)
         # Not httpx's own client: that reads what an answer says of cookies and redirects, and fails where it cannot.
         self._transport: httpx.AsyncBaseTransport
@@ -86,24 +87,36 @@ class HttpClient:
     async def send(self, request: Request) -> Answer:
         """See `Client`."""
         try:
-            leaving = httpx.Request(
-                request.method,
-                _url(request.url),
-                headers=_headers(request.url, tuple(request.headers.items())),
-                stream=httpx.ByteStream(request.body),
-                extensions=self._extensions,
-            )
+            leaving = self._leaving(request)
         except httpx.InvalidURL as error:
             raise NothingSent(_words(error)) from None
         try:
             if self._bound is None:
                 return await self._exchange(leaving)
-            leaving.headers["Content-Length"] = str(len(request.body))
+            leaving.headers = httpx.Headers([*leaving.headers.raw, (b"Content-Length", b"%d" % len(request.body))])
             async with asyncio.timeout(self._bound):
                 return await self._exchange(leaving)
         # ValueError: an answer with bytes that are no text where text belongs.
         except (httpx.TransportError, OSError, ValueError) as error:
             raise (NothingSent if isinstance(error, _NOTHING_SENT) else NoAnswer)(_words(error)) from None
+
+    def _leaving(self, request: Request) -> httpx.Request:
+        """`request` for the transport. Raises httpx.InvalidURL."""
+        # Reading a URL and headers takes longer than sending them, and those of a destination are mostly the same.
+        target = request.method, request.url, tuple(request.headers.items())
+        bare = self._bare.get(target)
+        if bare is None:
+            url = httpx.URL(request.url)
+            headers = {"Host": url.netloc.decode(), **_HEADERS, **request.headers}
+            extensions = {"timeout": self._waits}
+            stream = httpx.ByteStream(b"")
+            bare = httpx.Request(request.method, url, headers=headers, extensions=extensions, stream=stream)
+            if len(self._bare) >= MOST_TARGETS:
+                self._bare.clear()
+            self._bare[target] = bare
+        leaving = object.__new__(httpx.Request)
+        vars(leaving).update(vars(bare), stream=httpx.ByteStream(request.body))
+        return leaving
 
     async def _exchange(self, request: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(request)
@@ -129,7 +142,6 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
             # Beside the system's own, for there are systems without any.
             builder = builder.add_root_certificate_pem(Path(certifi.where()).read_bytes())
         self._client: Client | None = None
-        self._targets: dict[tuple[str, str, tuple[tuple[bytes, bytes], ...]], StreamRequest] = {}
         self._unusable: httpx.TransportError | None = None
         try:
             self._client = builder.timeout(timedelta(seconds=whole)).build()
@@ -156,11 +168,9 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
         return httpx.Response(answer.status, headers=_answered(answer.headers), stream=stream)
 
     def _prepared(self, request: httpx.Request) -> StreamRequest:
-        """The request without its body. Reading a URL and headers takes as long as sending them, and those of a
-        destination are mostly the same. Raises httpx.UnsupportedProtocol."""
+        """`request` without its body, made once for all with its extensions. Raises httpx.UnsupportedProtocol."""
         assert self._client is not None
-        target = request.method, str(request.url), tuple(request.headers.raw)
-        found = self._targets.get(target)
+        found: StreamRequest | None = request.extensions.get("reqwest")
         if found is None:
             headers = [(name.decode(), value.decode()) for name, value in request.headers.raw]
             try:
@@ -169,9 +179,7 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
             except (reqwest.PyreqwestError, ValueError):
                 # Its words may quote a key.
                 raise httpx.UnsupportedProtocol("") from None
-            if len(self._targets) >= MOST_TARGETS:
-                self._targets.clear()
-            self._targets[target] = found
+            request.extensions["reqwest"] = found
         return found
 
     async def aclose(self) -> None:
@@ -237,19 +245,6 @@ def _translated(error: reqwest.PyreqwestError) -> httpx.TransportError:
     return (httpx.ReadTimeout if too_late else httpx.ReadError)(words)
 
 
-# Reading a URL and headers takes as long as sending them, and those of a destination are mostly the same.
-@lru_cache(maxsize=64)
-def _url(url: str) -> httpx.URL:
-    """Raises httpx.InvalidURL."""
-    return httpx.URL(url)
-
-
-@lru_cache(maxsize=64)
-def _headers(url: str, headers: tuple[tuple[str, str], ...]) -> httpx.Headers:
-    """Raises httpx.InvalidURL."""
-    return httpx.Headers({"Host": _url(url).netloc.decode(), **_HEADERS, **dict(headers)})
-
-
 async def _body(response: httpx.Response) -> bytes:
     """The whole body, decompressed. Raises NoAnswer where it is too long or not in the encoding that it claims."""
     stream = response.stream
@@ -257,18 +252,19 @@ async def _body(response: httpx.Response) -> bytes:
         [body] = stream
     else:
         assert isinstance(stream, httpx.AsyncByteStream)
-        body = bytearray()
+        pieces = bytearray()
         try:
             async for piece in stream:
-                body += piece
-                if len(body) > MOST_BYTES:
+                pieces += piece
+                if len(pieces) > MOST_BYTES:
                     raise NoAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
         finally:
             await stream.aclose()
+        body = bytes(pieces)
     # Asking the headers for one would decode all of them.
     encodings = [value.lower() for name, value in response.headers.raw if name.lower() == b"content-encoding"]
     if encodings not in ([b"gzip"], [b"x-gzip"]):
-        return bytes(body)
+        return body
     # Not left to httpx, which has no bound: a few kilobytes can hold gigabytes.
     gzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:

@@ -127,9 +127,10 @@ class Journal:
         self._path = checkpoint.path
         # The driver's own: through SQLAlchemy a transaction takes twice the time, which sending has to wait for.
         self._pooled = checkpoint.engine.raw_connection()
-        self._connection: Any = self._pooled.driver_connection
-        # Transactions begin here where one is needed: what is one statement is a transaction of its own.
-        self._begins, self._connection.isolation_level = self._connection.isolation_level, None
+        connection: Any = self._pooled.driver_connection
+        # A transaction is begun where one is needed: a single statement is one by itself.
+        self._begins, connection.isolation_level = connection.isolation_level, None
+        self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Entry] = []
         # Not an executor of the loop: its futures take as long as a small transaction.
@@ -190,7 +191,7 @@ class Journal:
 
 
 def write(connection: Connection, changes: Sequence[Change]) -> None:
-    """Write `changes` in a transaction of SQLAlchemy's, in their order, but that the new status of chunks comes last."""
+    """Write `changes` in a transaction of SQLAlchemy's, in their order, but the new status of chunks last."""
     _execute(connection.connection.driver_connection, _statements(changes))
 
 
