@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
@@ -132,53 +133,48 @@ class Journal:
         self._begins, connection.isolation_level = connection.isolation_level, None
         self._connection = connection
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[_Entry] = []
         # Not an executor of the loop: its futures take as long as a small transaction.
         self._given: SimpleQueue[list[_Entry]] = SimpleQueue()
+        self._collected: list[_Entry] = []
         # Where nobody comes to close it, such as after a signal between two steps, the process ends all the same.
         self._thread = Thread(target=self._work, name="checkpoint", daemon=True)
         self._thread.start()
-        self._busy = False
 
     def write(self, changes: list[Change]) -> asyncio.Future[None]:
         """Make `changes` durable: when the result is there, they are. It raises StateError; then nothing of this call
         is written."""
         future: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append((changes, future))
-        if not self._busy:
+        if not self._collected:
             # Not at once: what else is ready to be written at this moment shares the transaction.
-            self._busy = True
-            self._loop.call_soon(self._begin)
+            self._loop.call_soon(self._give)
+        self._collected.append((changes, future))
         return future
 
     def close(self) -> None:
         """Write what waits, and give back the connection."""
+        self._give()
         self._given.put([])
         self._thread.join()
-        entries, self._waiting = self._waiting, []
-        _settle(entries, self._commit(entries))
         self._connection.isolation_level = self._begins
         self._pooled.close()
 
-    def _begin(self) -> None:
-        entries, self._waiting = self._waiting, []
-        self._busy = bool(entries)
+    def _give(self) -> None:
+        entries, self._collected = self._collected, []
         # There are none where the journal was closed meanwhile.
         if entries:
             self._given.put(entries)
 
     def _work(self) -> None:
         while entries := self._given.get():
-            self._loop.call_soon_threadsafe(self._end, entries, self._commit(entries))
-
-    def _end(self, entries: list[_Entry], failure: Exception | None) -> None:
-        _settle(entries, failure)
-        self._begin()
+            with contextlib.suppress(Empty):
+                # What came while the last transaction was synced shares this one.
+                while more := self._given.get_nowait():
+                    entries += more
+                self._given.put([])
+            self._loop.call_soon_threadsafe(_settle, entries, self._commit(entries))
 
     def _commit(self, entries: list[_Entry]) -> Exception | None:
         """Write the changes of `entries`, all or none; what went wrong."""
-        if not entries:
-            return None
         try:
             with translated(self._path, "written"), self._connection as connection:
                 statements = _statements([change for changes, _ in entries for change in changes])
