@@ -45,7 +45,7 @@ is SQLite's own.
 """
 
 from loader.checkpoint.database import translated
-from loader.checkpoint.record import DOUBTED, FINISHED, PAGE, Checkpoint, left_to_retry
+from loader.checkpoint.record import DOUBTED, FINISHED, PAGE, Checkpoint, Pending, left_to_retry
 from loader.checkpoint.tables import (
     VERSION,
     Row,
@@ -67,6 +67,7 @@ __all__ = [
     "PAGE",
     "VERSION",
     "Checkpoint",
+    "Pending",
     "Row",
     "chunks",
     "cursors",

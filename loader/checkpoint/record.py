@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import RowMapping
@@ -23,6 +24,18 @@ DOUBTED = "in doubt"
 
 # Statuses of a run that has nothing left to send.
 FINISHED = ("done", "in_doubt")
+
+
+class Pending(NamedTuple):
+    """What is to be known of a chunk to send it: columns of `chunks`."""
+
+    start: int
+    number: int
+    part: int
+    events: int
+    refused: int
+    attempts: int
+    doubted: bool
 
 
 class Checkpoint(Database):
@@ -148,21 +161,23 @@ class Checkpoint(Database):
         with self.reading() as connection:
             return list(connection.execute(query).mappings())
 
-    def pending_chunks(self, run: str, destination: str, statuses: Sequence[str]) -> Iterator[RowMapping]:
+    def pending_chunks(self, run: str, destination: str, statuses: Sequence[str]) -> Iterator[Pending]:
         """The chunks of a destination in the given statuses, in the order of the plan, a page at a time.
 
         Halves that are made meanwhile of a chunk that was given out are not given out.
         """
         here = sa.and_(chunks.c.run == run, chunks.c.destination == destination, chunks.c.status.in_(statuses))
+        query = (
+            sa.select(*(chunks.c[name] for name in Pending._fields)).where(here).order_by(chunks.c.start).limit(PAGE)
+        )
         behind = 0
         while True:
-            query = sa.select(chunks).where(here, chunks.c.start >= behind).order_by(chunks.c.start).limit(PAGE)
             with self.reading() as connection:
-                page = list(connection.execute(query).mappings())
+                page = [Pending._make(row) for row in connection.execute(query.where(chunks.c.start >= behind))]
             yield from page
             if len(page) < PAGE:
                 return
-            behind = page[-1]["start"] + page[-1]["events"]
+            behind = page[-1].start + page[-1].events
 
     def chunk_numbers(self, run: str, destination: str) -> Iterator[tuple[int, ...]]:
         """Part, number, start, events and refused events of each chunk of a destination, in the order of the plan."""

@@ -20,12 +20,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby, islice
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, Protocol
 
 import polars as pl
 
-from loader.checkpoint import DOUBTED
+from loader.checkpoint import DOUBTED, Pending
 from loader.errors import LoaderError, Refused, StateError, Unreachable
 from loader.providers.base import DestinationSettings, InDoubt, Outcome, Provider, Receipt, Route
 from loader.sending.client import Client, NoAnswer, NothingSent
@@ -105,8 +105,8 @@ class Delivery:
         self._pacer.halt.set()
         self._queue.close()
 
-    async def deliver(self, chunks: Iterable[Any], refused_rows: set[int], stop_after: int | None = None) -> None:
-        """Send `chunks` (rows of the checkpoint, in order) without the events of `refused_rows`.
+    async def deliver(self, chunks: Iterable[Pending], refused_rows: set[int], stop_after: int | None = None) -> None:
+        """Send `chunks`, in the order of the plan, without the events of `refused_rows`.
 
         `stop_after`: send only so many events. Raises Unreachable, Refused, TooManyRejections or StateError once what
         was under way is finished.
@@ -134,12 +134,12 @@ class Delivery:
         return await anext(self._pieces, [])
 
     async def _loaded(
-        self, chunks: Iterable[Any], refused_rows: set[int], left: int | None
+        self, chunks: Iterable[Pending], refused_rows: set[int], left: int | None
     ) -> AsyncIterator[list[Piece]]:
         """The chunks, or what of them may be sent, a few at a time: `left` events, or all (None)."""
         if left == 0:
             return
-        for number, of_part in groupby(chunks, key=itemgetter("part")):
+        for number, of_part in groupby(chunks, key=attrgetter("part")):
             part = await self._parts.part(number)
             while some := list(islice(of_part, LOADED)):
                 pieces = part.pieces(some, refused_rows)

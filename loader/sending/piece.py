@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from loader.checkpoint import Pending
 from loader.providers.base import Envelope
 
 
@@ -98,32 +99,32 @@ class Part:
         self._chunks = {number: (at, *rest) for at, (number, *rest) in enumerate(found.iter_rows())}
         self._bodies = envelope.bodies(events).get_column("body")
 
-    def pieces(self, chunks: Sequence[Any], refused_rows: set[int]) -> list[Piece]:
-        """The events of some chunks (rows of the checkpoint, in order), without those of `refused_rows`."""
-        at = [self._chunks[chunk["number"]][0] for chunk in chunks]
+    def pieces(self, chunks: Sequence[Pending], refused_rows: set[int]) -> list[Piece]:
+        """The events of some chunks, in order, without those of `refused_rows`."""
+        at = [self._chunks[chunk.number][0] for chunk in chunks]
         # At once, which takes a fraction of the time; of few, for all would be in memory twice.
         bodies = self._bodies.slice(at[0], at[-1] - at[0] + 1).to_list()
         return [self._piece(chunk, bodies[own - at[0]], refused_rows) for own, chunk in zip(at, chunks, strict=True)]
 
-    def _piece(self, chunk: Any, body: bytes, refused_rows: set[int]) -> Piece:
+    def _piece(self, chunk: Pending, body: bytes, refused_rows: set[int]) -> Piece:
         """`body`: of the whole chunk."""
-        _, planned, low, high, user, oldest = self._chunks[chunk["number"]]
-        events, first = chunk["events"], chunk["start"] - self._start
+        _, planned, low, high, user, oldest = self._chunks[chunk.number]
+        events, first = chunk.events, chunk.start - self._start
         whole = planned == events
         piece = Piece(
-            chunk["start"],
-            chunk["number"],
-            chunk["part"],
+            chunk.start,
+            chunk.number,
+            chunk.part,
             events,
             self._rows[first : first + events],
             (low, high),
             user,
             oldest,
             lambda: self._events.slice(first, events),
-            chunk["attempts"],
-            chunk["doubted"],
+            chunk.attempts,
+            chunk.doubted,
         )
-        if chunk["refused"]:
+        if chunk.refused:
             piece.drop(refused_rows)
         elif whole:
             piece.body = body

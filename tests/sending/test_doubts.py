@@ -51,7 +51,7 @@ def deliver(checkpoint: Checkpoint, client: Client, **settings: Any) -> None:
         target = Target(RUN, NAME, BATCH, BATCH.routes[0], BATCH.settings(**keys, **settings), "resend")
         opening = partial(open_part, checkpoint.path.parent / "runs" / RUN, NAME)
         delivery = Delivery(target, Journal(checkpoint), client, opening, {1: 0}, Nobody(), lambda _: None)
-        await delivery.deliver(checkpoint.chunks_of(RUN, NAME, ["pending", "in_doubt"]), set())
+        await delivery.deliver(checkpoint.pending_chunks(RUN, NAME, ["pending", "in_doubt"]), set())
 
     asyncio.run(all_of_it())
 

@@ -16,13 +16,13 @@ def test_pages_go_on_behind_what_was_given_out(tmp_path: Path, monkeypatch: pyte
     kept = staged(tmp_path, [{"events": 4, "status": "sent" if number == 2 else "pending"} for number in range(8)])
     given = []
     for chunk in kept.pending_chunks(RUN, NAME, ["pending"]):
-        given.append(chunk["start"])
+        given.append(chunk.start)
         # As halving does: the chunk is cut, and both halves are pending for a while.
         with kept.writing() as connection:
-            here = record.chunks.c.start == chunk["start"]
+            here = record.chunks.c.start == chunk.start
             connection.execute(sa.update(record.chunks).where(here).values(events=2))
-            half = {**chunk, "start": chunk["start"] + 2, "events": 2}
-            connection.execute(sa.insert(record.chunks).values(**half))
+            half = {"run": RUN, "destination": NAME, "number": chunk.number, "status": "pending"}
+            connection.execute(sa.insert(record.chunks).values(**half, start=chunk.start + 2, events=2))
     assert given == [0, 4, 12, 16, 20, 24, 28]
 
 
