@@ -79,7 +79,7 @@ class DestinationSettings(Settings):
     route: str | None = Field(None, description="One of the provider's routes; default: its first.")
     rate: Rate | None = Field(None, description="Requests, such as 100/min; default: what the provider publishes.")
     concurrency: int | None = Field(
-        None, ge=1, le=64, description="Requests under way at once; default: 16; 8 where one holds a thousand events."
+        None, ge=1, le=64, description="Requests under way at once; default: 32; 8 where one holds a thousand events."
     )
     timeout: Duration = Field(30.0, gt=0, description="How long one answer may take; then the chunk is in doubt.")
     chunk: int | None = Field(None, ge=1, description="Events per call, at most the provider's limit.")
@@ -276,8 +276,9 @@ class Route(ABC):
     ordered: bool = True
     # Requests a second that the provider publishes; None where it publishes none.
     rate: float | None = None
-    # Requests under way at once, where the mapping is silent: as many chunks may be in doubt.
-    concurrency: int = 16
+    # Requests under way at once, where the mapping is silent: as many chunks may be in doubt. With so many a hundred
+    # requests a second are within reach where an answer takes a third of one.
+    concurrency: int = 32
     # Seconds to wait at least after a 429.
     floor: float = 1.0
     window: Window | None = None

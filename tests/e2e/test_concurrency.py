@@ -13,7 +13,7 @@ from tests.support.wire import Exchange, Wire
 TAKEN = {"batch": (201, b'{"token": "token"}'), "pushengage": (200, b'{"error_code": 0, "data": {}}')}
 
 
-@pytest.mark.parametrize(("provider", "most"), [("batch", 8), ("pushengage", 16)])
+@pytest.mark.parametrize(("provider", "most"), [("batch", 8), ("pushengage", 32)])
 def test_requests_under_way_at_once(project: QuickProject, provider: str, most: int) -> None:
     under_way, found = 0, []
 
@@ -25,9 +25,9 @@ def test_requests_under_way_at_once(project: QuickProject, provider: str, most: 
         under_way -= 1
         return await wire.answer(exchange)
 
-    with Wire(lambda _: TAKEN[provider], *[held] * 40) as wire:
-        project.csv(numbered(40, users=40))
+    with Wire(lambda _: TAKEN[provider], *[held] * 80) as wire:
+        project.csv(numbered(80, users=80))
         settings = {**credentials(provider, wire.url), "chunk": 1, "late_events": "omit_time", "timeout": "10s"}
         project.mapping(simple_mapping(settings))
-        assert project.run().destination()["sent"] == 40
+        assert project.run().destination()["sent"] == 80
     assert max(found) == most
