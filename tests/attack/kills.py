@@ -181,7 +181,7 @@ class Round:
             choices = [(["run", *where], _PLANNING), (["plan", *where], _PLANNING), *choices]
         elif books.unfinished:
             choices.append((["run", *where, "--stop-after", str(self.chance.randint(1, 40))], _SENDING))
-            untouched = not any(row["requests"] for row in books.destinations)
+            untouched = not any(row["attempts"] for row in books.chunks)
             if untouched:
                 choices.append((["plan", *where], [*_PLANNING, *_FORGETTING]))
                 choices.append((["cancel", *where, "--yes"], _FORGETTING))
