@@ -5,6 +5,8 @@ Numbers of the checkpoint can be wrong and still add up. The parts of the plan w
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -15,7 +17,8 @@ from loader.checkpoint import Checkpoint
 from loader.errors import DoesNotAddUp, StateError
 from loader.plan.parts import open_part, part_path
 
-_CHUNK = dict.fromkeys(("part", "number", "start", "events", "refused"), pl.Int64())
+# Part, number, start, events and refused events of a chunk, see `Checkpoint.chunk_numbers`.
+_Chunk = tuple[int, ...]
 
 
 def audit(checkpoint: Checkpoint, run: str, run_folder: Path) -> None:
@@ -28,11 +31,9 @@ def audit(checkpoint: Checkpoint, run: str, run_folder: Path) -> None:
         refusals = pl.Series([row["row"] for row in checkpoint.refusals_of(run, name)], dtype=pl.Int64)
         behind, refused, with_id, whole = 0, 0, 0, True
         for part, rows in groupby(checkpoint.chunk_numbers(run, name), key=itemgetter(0)):
-            chunks = pl.DataFrame(list(rows), schema=_CHUNK, orient="row")
-            where = f"run {run}, {name}, part {part}"
-            _follow(chunks, behind, where)
-            behind += int(chunks.get_column("events").sum())
-            refused += int(chunks.get_column("refused").sum())
+            chunks, where = list(rows), f"run {run}, {name}, part {part}"
+            behind = _follow(chunks, behind, where)
+            refused += sum(chunk[4] for chunk in chunks)
             events = _events(run_folder, name, part)
             if events is None:
                 whole = False
@@ -53,13 +54,12 @@ def audit(checkpoint: Checkpoint, run: str, run_folder: Path) -> None:
 
 
 def _events(run_folder: Path, destination: str, part: int) -> pl.DataFrame | None:
-    """`number`, `row` and `id` of a part's events, or None where it is lost."""
+    """`chunk`, `row` and `id` of a part's events, or None where it is lost."""
     try:
         # Without its checksum, for which all of it would have to be read; see `_is_whole`.
-        found = pl.read_parquet(part_path(run_folder, destination, part), columns=["chunk", "row", "id"])
+        return pl.read_parquet(part_path(run_folder, destination, part), columns=["chunk", "row", "id"])
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
-    return found.select(pl.col("chunk").cast(pl.Int64).alias("number"), pl.col("row").cast(pl.Int64), "id")
 
 
 def _is_whole(run_folder: Path, destination: str, part: int) -> bool:
@@ -70,23 +70,34 @@ def _is_whole(run_folder: Path, destination: str, part: int) -> bool:
     return True
 
 
-def _follow(chunks: pl.DataFrame, behind: int, where: str) -> None:
-    """Each chunk begins where the one before it ends."""
-    begins = behind + chunks.get_column("events").cum_sum() - chunks.get_column("events")
-    for number, start, begin in zip(chunks.get_column("number"), chunks.get_column("start"), begins, strict=True):
-        if start != begin:
-            raise DoesNotAddUp(f"{where}: chunk {number} begins with event {start}, but {begin} events stand before it")
+def _follow(chunks: Sequence[_Chunk], behind: int, where: str) -> int:
+    """Each chunk begins where the one before it ends, the first one behind so many events; where the last one ends."""
+    for _, number, start, events, _ in chunks:
+        if start != behind:
+            raise DoesNotAddUp(
+                f"{where}: chunk {number} begins with event {start}, but {behind} events stand before it"
+            )
+        behind += events
+    return behind
 
 
-def _same(chunks: pl.DataFrame, events: pl.DataFrame, refusals: pl.Series, where: str) -> None:
+def _same(chunks: Sequence[_Chunk], events: pl.DataFrame, refusals: pl.Series, where: str) -> None:
     """The chunks hold as many events as were planned, and as many rejected ones as are known by their rows."""
-    by_number = chunks.group_by("number").agg(pl.col("events", "refused").sum())
-    # Inside the groups polars would compare each of them with all rejections.
-    known = events.with_columns(known=pl.col("row").is_in(refusals.implode()))
-    on_disk = known.group_by("number").agg(planned=pl.len().cast(pl.Int64), known=pl.col("known").sum().cast(pl.Int64))
-    both = by_number.join(on_disk, on="number", how="full", coalesce=True).fill_null(0).sort("number")
-    for number, counted, refused, planned, named in both.iter_rows():
-        if counted != planned:
-            raise DoesNotAddUp(f"{where}: chunk {number} counts {counted} events, but {planned} were planned")
-        if named > refused:
-            raise DoesNotAddUp(f"{where}: chunk {number} counts {refused} rejected events, but {named} are known")
+    counted, refused = Counter[int](), Counter[int]()
+    for _, number, _, held, rejected in chunks:
+        counted[number] += held
+        refused[number] += rejected
+    runs = events.get_column("chunk").rle().struct
+    planned = dict(zip(runs.field("value"), runs.field("len"), strict=True))
+    mine = pl.col("row").cast(pl.Int64).is_in(refusals.implode())
+    known = events.filter(mine) if len(refusals) else events.clear()
+    named = Counter(known.get_column("chunk"))
+    for number in sorted({*counted, *planned}):
+        if counted[number] != planned.get(number, 0):
+            raise DoesNotAddUp(
+                f"{where}: chunk {number} counts {counted[number]} events, but {planned.get(number, 0)} were planned"
+            )
+        if named[number] > refused[number]:
+            raise DoesNotAddUp(
+                f"{where}: chunk {number} counts {refused[number]} rejected events, but {named[number]} are known"
+            )
