@@ -228,23 +228,21 @@ class Envelope:
 
         The events of a chunk, and those of a user inside it, stand together. Same input, same bytes.
         """
-        starts = _changes("chunk")
-        if self.user is None:
-            between = pl.when(starts).then(pl.lit(self.before)).otherwise(pl.lit(","))
-            after = self.after
-        else:
+        grouped = events.lazy().select("chunk", "user", piece="event")
+        between, after = ",", self.after
+        if self.user is not None:
             opening, middle, closing = self.user
-            between = (
-                pl.when(starts)
-                .then(pl.concat_str(pl.lit(self.before + opening), "user", pl.lit(middle)))
+            start = (
+                pl.when(_changes("chunk"))
+                .then(pl.concat_str(pl.lit(opening), "user", pl.lit(middle)))
                 .when(_changes("user"))
                 .then(pl.concat_str(pl.lit(f"{closing},{opening}"), "user", pl.lit(middle)))
                 .otherwise(pl.lit(","))
             )
-            after = closing + self.after
-        pieces = events.lazy().select("chunk", piece=pl.concat_str(between, "event"))
-        joined = pieces.group_by("chunk", maintain_order=True).agg(pl.col("piece").str.join(""))
-        body = pl.concat_str("piece", pl.lit(after)).cast(pl.Binary)
+            grouped = grouped.with_columns(piece=pl.concat_str(start, "piece"))
+            between, after = "", closing + self.after
+        joined = grouped.group_by("chunk", maintain_order=True).agg(pl.col("piece").str.join(between))
+        body = pl.concat_str(pl.lit(self.before), "piece", pl.lit(after)).cast(pl.Binary)
         return joined.select("chunk", body=body).collect(engine="in-memory")
 
     def body(self, users: Sequence[str | None], events: Sequence[str]) -> bytes:
