@@ -228,7 +228,7 @@ class Envelope:
 
         The events of a chunk, and those of a user inside it, stand together. Same input, same bytes.
         """
-        grouped = events.lazy().select("chunk", "user", piece="event")
+        pieces = events.lazy().select("chunk", "user", piece="event")
         between, after = ",", self.after
         if self.user is not None:
             opening, middle, closing = self.user
@@ -239,9 +239,9 @@ class Envelope:
                 .then(pl.concat_str(pl.lit(f"{closing},{opening}"), "user", pl.lit(middle)))
                 .otherwise(pl.lit(","))
             )
-            grouped = grouped.with_columns(piece=pl.concat_str(start, "piece"))
+            pieces = pieces.with_columns(piece=pl.concat_str(start, "piece"))
             between, after = "", closing + self.after
-        joined = grouped.group_by("chunk", maintain_order=True).agg(pl.col("piece").str.join(between))
+        joined = pieces.group_by("chunk", maintain_order=True).agg(pl.col("piece").str.join(between))
         body = pl.concat_str(pl.lit(self.before), "piece", pl.lit(after)).cast(pl.Binary)
         return joined.select("chunk", body=body).collect(engine="in-memory")
 
