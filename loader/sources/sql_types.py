@@ -120,9 +120,10 @@ def _times(text: pl.Series, dtype: pl.DataType) -> pl.Series:
 def _old(text: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time.astimezone(UTC) if time.tzinfo is not None else None
+    # The zone leads out of the years that Python has.
+    except (ValueError, OverflowError):
         return None
-    return time.astimezone(UTC) if time.tzinfo is not None else None
 
 
 def _failures(before: pl.Series, after: pl.Series, reason: str) -> pl.Series | None:

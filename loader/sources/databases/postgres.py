@@ -135,8 +135,8 @@ class Postgres(Database):
                         ]
                     return
             if driver.info.transaction_status == TransactionStatus.INERROR:
-                connection.rollback()
-                connection.exec_driver_sql("; ".join(_SETTINGS))
+                driver.rollback()
+                driver.execute("; ".join(_SETTINGS))
             yield from _copied(driver, written, columns, arrays, rows)
         except Error as error:
             raise DBAPIError(None, None, error, connection_invalidated=bool(driver.closed)) from None

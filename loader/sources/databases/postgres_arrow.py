@@ -44,6 +44,7 @@ _TIMES: dict[str, tuple[str, str]] = {
 }
 # Types that a cast to text prints as COPY does. With others (inet, "char") it does not.
 _CASTS = ("numeric", "json", "jsonb", "uuid", "time", "timetz", "interval", "oid", "float4")
+_SNAPSHOT = "SELECT pg_catalog.pg_export_snapshot()"
 # It would read the catalogue for types that nobody asks for.
 _OPTIONS = {"adbc.postgresql.type_resolver_mode": "builtin"}
 _WEAK = (None, "disable", "allow", "prefer")
@@ -86,7 +87,7 @@ class ArrowRows:
 
         opened = self._handles.enter_context
         try:
-            snapshot = self._driver.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()[0]
+            snapshot = self._driver.execute(_SNAPSHOT).fetchone()[0]
             database = opened(postgres.connect(_conninfo(self._driver), _OPTIONS))
             self._connection = opened(adbc.AdbcConnection(database))
             begin = ["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", f"SET TRANSACTION SNAPSHOT '{snapshot}'"]
