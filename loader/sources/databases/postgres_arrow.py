@@ -189,7 +189,7 @@ def _select(query: str, columns: Sequence[tuple[Column, str]], cursor: str | Non
             sent.append(f"{name}::text")
         else:
             # The function by which COPY prints; that of a null is empty.
-            sent.append(f"CASE WHEN num_nulls({name}) = 0 THEN concat({name}) END")
+            sent.append(f"CASE WHEN pg_catalog.num_nulls({name}) = 0 THEN pg_catalog.concat({name}) END")
         if column.kind in ("decimal", "number"):
             # NaN and infinity; not all versions know an infinite number by its name.
             lost.append(f"{name} - {name} = 'NaN'")
