@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
@@ -15,6 +16,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg.conninfo import conninfo_to_dict
 
 from loader.sources.databases import postgres, postgres_arrow
 from tests.sources.helpers import Everything, failure, opened, plain, read, sized
@@ -278,3 +280,23 @@ def test_other_threads_go_on_while_rows_are_waited_for(url: str, copied: list[st
         thread.join()
     assert max(later - earlier for earlier, later in pairwise(ticks)) < 0.7
     assert copied == []
+
+
+@pytest.mark.parametrize(
+    ("encrypted", "given", "mode"),
+    [
+        (True, None, "require"),
+        (True, "prefer", "require"),
+        (True, "verify-full", "verify-full"),
+        (False, "prefer", "prefer"),
+        (False, None, None),
+    ],
+)
+def test_the_second_connection_is_like_the_first(encrypted: bool, given: str | None, mode: str | None) -> None:
+    parameters = {"host": "db", "user": "me"} | ({} if given is None else {"sslmode": given})
+    info = SimpleNamespace(get_parameters=lambda: dict(parameters), password="it's \\ secret")
+    found = conninfo_to_dict(
+        postgres_arrow._conninfo(SimpleNamespace(info=info, pgconn=SimpleNamespace(ssl_in_use=encrypted)))
+    )
+    assert found.pop("sslmode", None) == mode
+    assert found == {"host": "db", "user": "me", "password": "it's \\ secret"}
