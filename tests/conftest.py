@@ -55,6 +55,22 @@ def postgres_url() -> Iterator[str]:
             server.cleanup()
 
 
+@pytest.fixture
+def postgres_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the loader reads PostgreSQL: by "adbc" or by "copy". A test that asks for it by name runs with both."""
+    way: str = getattr(request, "param", "adbc")
+    monkeypatch.delenv("LOADER_POSTGRES", raising=False)
+    if way == "copy":
+        monkeypatch.setenv("LOADER_POSTGRES", way)
+    return way
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let tests that read PostgreSQL do so both ways."""
+    if "postgres_way" in metafunc.fixturenames:
+        metafunc.parametrize("postgres_way", ["adbc", "copy"], indirect=True)
+
+
 @pytest.fixture(scope="session")
 def mysql_url() -> str:
     """The MariaDB or MySQL of LOADER_TEST_MYSQL_URL."""

@@ -18,7 +18,7 @@ WAITING = 2
 
 def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
     """`items` in their order, the next ones made in a thread of their own. An error of theirs is raised in its place.
-    Close it: then nothing is read any more."""
+    Close it: then nothing is read any more, and `items` are closed, too."""
     with ThreadPoolExecutor(1, "reading") as thread:
         coming = deque(thread.submit(next, items, None) for _ in range(AHEAD))
         try:
@@ -27,6 +27,9 @@ def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
                 yield item
         finally:
             thread.shutdown(cancel_futures=True)
+            # The traceback of a signal keeps them, so that they would not end by themselves.
+            if isinstance(items, Generator):
+                items.close()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from loader.sources import base
 from loader.sources.base import Frame, Input, check_names, nearest, numbered
 from loader.sources.cursor import Watch
 from loader.sources.databases import DATABASES, Cells, Query, unknown_type
-from loader.sources.sql_types import Column, series
+from loader.sources.sql_types import Column, Times, series
 from loader.sources.typed import Finish
 
 _FAILURES = (SQLAlchemyError, UnicodeDecodeError, OSError)
@@ -46,7 +46,7 @@ class SqlSource:
         self._result: sa.CursorResult[Any] | None = None
         self._engine, self._database, self._where, self._secrets = self._make_engine()
         text = single_statement(settings.query, backslashes=self._database.backslashes)
-        self._query = Query(text, self._params(text))
+        self._query = Query(text, self._params(text), None if settings.cursor is None else settings.cursor.column)
         self._cells: Generator[Sequence[Cells], None, None] | None = None
         self._watch: Watch | None = None
         self._open()
@@ -102,7 +102,8 @@ class SqlSource:
                 raise self._misfit(column, cells, row) from None
             columns.append(done)
             if failures is not None:
-                bad.append((column.name, pl.Series("", cells, pl.String), failures))
+                texts = cells.texts if isinstance(cells, Times) else cells
+                bad.append((column.name, pl.Series("", texts, pl.String), failures))
         rows = numbered(pl.DataFrame(columns), None, row)
         if not bad:
             return self._finish.frame(rows, None, None, None)
@@ -113,7 +114,7 @@ class SqlSource:
         return self._finish.frame(rows, rejected, None, None, raw=originals)
 
     def _misfit(self, column: Column, cells: Cells, row: int) -> SourceError:
-        for offset, cell in enumerate(cells):
+        for offset, cell in enumerate(() if isinstance(cells, Times) else cells):
             try:
                 series(column, [cell])
             except _MISFITS:

@@ -33,12 +33,29 @@ class Column:
     kind: Kind = "plain"
 
 
-def series(column: Column, values: Sequence[Any] | pl.Series) -> tuple[pl.Series, pl.Series | None]:
+@dataclass(frozen=True)
+class Times:
+    """Dates or times as a driver read them. `texts`: as the database prints them, of the rows that may be rejected and
+    of all whose value cannot be such a date or time; null elsewhere, None where there are none."""
+
+    values: pl.Series
+    texts: pl.Series | None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def series(column: Column, values: Sequence[Any] | pl.Series | Times) -> tuple[pl.Series, pl.Series | None]:
     """The values of `column`, and the reasons (codes of `rejection.REASONS`) of those that cannot be; null where fine.
 
     Raises TypeError, ValueError, OverflowError or a polars error where a value is not of the column's type at all.
     """
     name, dtype = column.name, column.dtype
+    if isinstance(values, Times):
+        if values.texts is None:
+            return values.values.alias(name), None
+        read, failures = series(column, values.texts)
+        return read.zip_with(values.texts.is_not_null(), values.values).alias(name), failures
     if column.kind in ("plain", "nothing"):
         return pl.Series(name, values, dtype, strict=True), None
     if column.kind == "text":
@@ -103,9 +120,10 @@ def _times(text: pl.Series, dtype: pl.DataType) -> pl.Series:
 def _old(text: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time.astimezone(UTC) if time.tzinfo is not None else None
+    # The zone leads out of the years that Python has.
+    except (ValueError, OverflowError):
         return None
-    return time.astimezone(UTC) if time.tzinfo is not None else None
 
 
 def _failures(before: pl.Series, after: pl.Series, reason: str) -> pl.Series | None:

@@ -91,3 +91,18 @@ def test_what_is_abandoned_runs_no_more() -> None:
     background.abandon()
     assert not any(thread.name.startswith("writing") for thread in threading.enumerate())
     assert done == []
+
+
+def test_what_is_read_ahead_is_closed_though_a_traceback_keeps_it() -> None:
+    closed = []
+
+    def items() -> Iterator[int]:
+        try:
+            yield from range(100)
+        finally:
+            closed.append(True)
+
+    kept = items()
+    with closing(read_ahead(kept)) as ahead:
+        assert next(ahead) == 0
+    assert closed == [True]

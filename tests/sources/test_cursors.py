@@ -48,7 +48,7 @@ def two_nights(source: Source, values: list[str], cursor: dict[str, Any], **opti
 
 
 @pytest.fixture
-def postgres(postgres_url: str) -> Iterator[tuple[str, sa.Connection, str]]:
+def postgres(postgres_url: str, postgres_way: str) -> Iterator[tuple[str, sa.Connection, str]]:
     yield from _table(postgres_url, "postgresql+psycopg")
 
 

@@ -47,8 +47,14 @@ print(json.dumps([rows, early, peak()]))
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kind", QUERIES)
-def test_memory_does_not_grow_with_the_rows(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["postgres-copy", *QUERIES])
+def test_memory_does_not_grow_with_the_rows(
+    request: pytest.FixtureRequest, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOADER_POSTGRES", raising=False)
+    kind, _, way = kind.partition("-")
+    if way:
+        monkeypatch.setenv("LOADER_POSTGRES", way)
     if kind == "duckdb":
         duckdb.connect(str(tmp_path / "shop.duckdb")).close()
     elif kind == "sqlite":

@@ -38,7 +38,7 @@ def sqlite(tmp_path: Path) -> tuple[str, sqlite3.Connection]:
 
 
 @pytest.fixture
-def postgres(postgres_url: str) -> Iterator[tuple[str, sa.Connection, str]]:
+def postgres(postgres_url: str, postgres_way: str) -> Iterator[tuple[str, sa.Connection, str]]:
     yield from _table(postgres_url, sa.make_url(postgres_url).set(drivername="postgresql+psycopg"))
 
 

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from loader.convert import UTC_TIME
 from loader.errors import SourceError
 from loader.settings import CursorValue
-from loader.sources.sql_types import Column
+from loader.sources.sql_types import Column, Times
 
 # The values of one column.
-Cells = Sequence[Any] | pl.Series
+Cells = Sequence[Any] | pl.Series | Times
 
 NAIVE = pl.Datetime("us")
 
@@ -60,11 +60,12 @@ class Database:
 
 
 class Query:
-    """One statement with its parameters; `text` has no semicolon at its end."""
+    """One statement with its parameters; `text` has no semicolon at its end. `cursor`: the cursor's column, if any."""
 
-    def __init__(self, text: str, params: Mapping[str, Any]) -> None:
+    def __init__(self, text: str, params: Mapping[str, Any], cursor: str | None = None) -> None:
         self.text = text
         self.params = dict(params)
+        self.cursor = cursor
 
 
 def existing_file(url: sa.URL) -> None:
