@@ -18,7 +18,9 @@ import pytest
 import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict
 
+from loader.convert import UTC_TIME
 from loader.sources.databases import postgres, postgres_arrow
+from loader.sources.sql_types import Column
 from tests.sources.helpers import Everything, failure, opened, plain, read, sized
 
 # The awkward values of each type; the first ones are null in half of the rows.
@@ -213,6 +215,14 @@ def test_params_and_words_of_errors(url: str, copied: list[str]) -> None:
         params["n"] = 25
         assert failure(settings).endswith("the query failed after 20 rows: division by zero")
     assert len(copied) == before
+
+
+def test_what_the_query_computes_is_computed_once(database: psycopg.Connection) -> None:
+    moment = "SELECT max(now() + n * interval '1 s') FROM generate_series(1, t.i) AS n"
+    query = f"SELECT ({moment}) FROM generate_series(1, 9) AS t(i)"
+    columns = [(Column("at", UTC_TIME, "time"), "timestamptz")]
+    plan = database.execute(f"EXPLAIN {postgres_arrow._select(query, columns, None)}").fetchall()
+    assert sum("Aggregate" in line for (line,) in plan) == 1
 
 
 def test_the_rows_come_by_copy_where_adbc_cannot_read(

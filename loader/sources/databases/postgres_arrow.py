@@ -198,7 +198,9 @@ def _select(query: str, columns: Sequence[tuple[Column, str]], cursor: str | Non
     if times:
         sent.append(f"CASE WHEN {' OR '.join(lost)} THEN ARRAY[{', '.join(times)}] END")
     given = ", ".join(f"{value} AS v{index}" for index, value in enumerate(sent))
-    return f"SELECT {given} FROM (\n{query}\n) AS q ({', '.join(names)})"  # noqa: S608 - the user's own query
+    # OFFSET keeps PostgreSQL from evaluating what the query computes anew wherever a column is named above.
+    fenced = f"SELECT * FROM (\n{query}\n) AS q OFFSET 0"  # noqa: S608 - the user's own query
+    return f"SELECT {given} FROM ({fenced}) AS q ({', '.join(names)})"  # noqa: S608
 
 
 def _as_expected(dtypes: list[pl.DataType], columns: Sequence[tuple[Column, str]]) -> bool:
