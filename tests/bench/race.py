@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -77,7 +77,13 @@ class RaceError(Exception):
     """Somebody did not do its work; no figure of it would mean anything."""
 
 
-def run(arguments: Sequence[str], to: Sink, python: str = sys.executable, ends: tuple[int, ...] = (0,)) -> Lap:
+def run(
+    arguments: Sequence[str],
+    to: Sink,
+    python: str = sys.executable,
+    ends: tuple[int, ...] = (0,),
+    environment: Iterable[tuple[str, str]] = (),
+) -> Lap:
     """Run `python arguments`, and measure it. Raises RaceError where its exit code is not one of `ends`."""
     to.counts()
     with tempfile.TemporaryFile() as said:
@@ -86,7 +92,7 @@ def run(arguments: Sequence[str], to: Sink, python: str = sys.executable, ends: 
         child = os.posix_spawn(
             python,
             [python, *arguments],
-            _environment(),
+            {**_environment(), **dict(environment)},
             file_actions=[(os.POSIX_SPAWN_DUP2, said.fileno(), 1), (os.POSIX_SPAWN_DUP2, said.fileno(), 2)],
         )
         with _watching(child) as most:
@@ -166,7 +172,8 @@ def racers(
     def loader() -> Lap:
         # Whatever one load leaves behind must not help the next.
         shutil.rmtree(state, ignore_errors=True)
-        return run(["-m", "loader", "run", str(mapping), "--state", str(state), "--quiet"], to)
+        command = ["-m", "loader", "run", str(mapping), "--state", str(state), "--quiet"]
+        return run(command, to, environment=work.environment)
 
     def peer(name: str, module: str, needs: tuple[str, ...]) -> Racer:
         arguments = ["-m", f"tests.bench.peers.{module}", work.provider, source, to.url]

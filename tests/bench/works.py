@@ -44,7 +44,7 @@ class Target:
 class Work:
     """`rows`: with `--rows 1000000`; others in proportion. `delay`: seconds to each answer. `slow`: peers that take
     minutes for it, and are asked for by name. `ideal`: requests a second that the connections and the delay allow, and
-    the share of it that has to be reached."""
+    the share of it that has to be reached. `environment`: of the loader."""
 
     name: str
     source: str
@@ -56,6 +56,7 @@ class Work:
     connections: int | None = None
     ideal: tuple[float, float] | None = None
     most_megabytes: int | None = None
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 _MILLION = 1_000_000
@@ -79,9 +80,19 @@ WORKS = (
         "postgres",
         "batch",
         _MILLION,
-        (Target("script", 1.5, "of a server-side cursor"), Target("script", 2.5, "of a driver that gives Arrow")),
+        (Target("script", 2.5, "of a server-side cursor"),),
         ("script",),
         most_megabytes=400,
+    ),
+    Work(
+        "postgres-copy",
+        "postgres",
+        "batch",
+        _MILLION,
+        (Target("script", 1.5, "of a server-side cursor"),),
+        ("script",),
+        most_megabytes=400,
+        environment=(("LOADER_POSTGRES", "copy"),),
     ),
 )
 
