@@ -77,10 +77,6 @@ async def _deliver(
     on_rejected: Callable[[int], None],
     stop_after: int | None,
 ) -> LoaderError | None:
-    # Takes its time to import, which a run without anything to send does not have; see `prepare`.
-    from loader.sending.http import HttpClient  # noqa: PLC0415
-
-    journal = Journal(checkpoint)
     deliveries: list[Delivery] = []
     received: list[signal.Signals] = []
     everything = asyncio.current_task()
@@ -101,6 +97,10 @@ async def _deliver(
     loop = asyncio.get_running_loop()
     for which in _SIGNALS:
         signal.signal(which, receive)
+    # Takes its time to import, which a run without anything to send does not have; see `prepare`.
+    from loader.sending.http import HttpClient  # noqa: PLC0415
+
+    journal = Journal(checkpoint)
 
     async def one(target: Target) -> None:
         address = target.settings.base_url or target.provider.base_url
@@ -116,6 +116,8 @@ async def _deliver(
                 on_rejected,
             )
             deliveries.append(delivery)
+            if received:
+                delivery.halt()
             chunks = checkpoint.pending_chunks(target.run, target.name, statuses)
             refused = {row["row"] for row in checkpoint.refusals_of(target.run, target.name)}
             try:
@@ -129,6 +131,9 @@ async def _deliver(
     try:
         endings = await asyncio.gather(*(one(target) for target in targets), return_exceptions=True)
     except asyncio.CancelledError:
+        if not received:
+            # A signal came before there was a handler for it here, and nothing was sent.
+            raise
         endings = []
     finally:
         journal.close()
