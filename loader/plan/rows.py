@@ -42,6 +42,7 @@ class RowWriter(Numbered):
     quarter of Parquet, and are not synced."""
 
     folder_name = ROWS
+    rows_per_file = 40_000
 
     @staticmethod
     def _write(frames: list[pl.DataFrame], path: Path) -> None:

@@ -25,8 +25,6 @@ from sqlalchemy.exc import DBAPIError
 from loader.sources.databases import arrow_stream
 from loader.sources.sql_types import Column, Times
 
-# Bytes of the smallest value in a batch.
-_LEAST_BYTES = 4
 _INTEGERS = (pl.Int16(), pl.Int32(), pl.Int64())
 # Types whose values come as they are, as the Arrow types that are taken for them.
 NATIVE: dict[str, tuple[pl.DataType, ...]] = {
@@ -96,8 +94,9 @@ class ArrowRows:
                     each.set_sql_query(words)
                     each.execute_update()
             self._statement = opened(adbc.AdbcStatement(self._connection))
-            # No more rows than those of a frame are lost by an error among them.
-            least = self._rows * len(self._columns) * _LEAST_BYTES
+            # A byte for each value makes batches far smaller than a frame: little is lost by an error in one, and little
+            # memory is held for the few rows that stay behind.
+            least = self._rows * len(self._columns)
             self._statement.set_options(**{postgres.StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(least)})
             self._statement.set_sql_query(_select(query, self._columns, cursor))
             self._running = True
