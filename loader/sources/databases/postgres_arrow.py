@@ -94,7 +94,7 @@ class ArrowRows:
                     each.set_sql_query(words)
                     each.execute_update()
             self._statement = opened(adbc.AdbcStatement(self._connection))
-            # A byte for each value makes batches far smaller than a frame: little is lost by an error in one, and little
+            # A byte for each value makes batches far smaller than a frame: an error in one loses few rows, and little
             # memory is held for the few rows that stay behind.
             least = self._rows * len(self._columns)
             self._statement.set_options(**{postgres.StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(least)})
