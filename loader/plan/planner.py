@@ -19,7 +19,7 @@ from loader.errors import LateEventsError
 from loader.plan.background import Background
 from loader.plan.parts import RejectionWriter
 from loader.plan.rows import RowWriter
-from loader.plan.staging import CHUNK_SCHEMA, Staged, Stager
+from loader.plan.staging import Staged, Stager, commit_chunks
 from loader.providers.base import DestinationSettings, Provider, Route, Window
 from loader.rejection import ROW
 
@@ -334,18 +334,6 @@ def _late_words(late: Sequence[tuple[Destination, Staged, Window]]) -> str:
         choices.append(f"  send       {only}send them as they are, for a provider account that accepts them")
     whose = "the destination" if len(late) == 1 else "each destination"
     return "\n".join([*found, f"Nothing was sent. Choose with `late_events:` of {whose}:", *choices])
-
-
-def commit_chunks(connection: Connection, run: str, destination: str, chunks: Sequence[pl.DataFrame]) -> None:
-    """Write the chunks of a plan (frames of `staging.CHUNK_SCHEMA`), all pending."""
-    new = {"run": run, "destination": destination, "status": "pending", "doubted": 0, "attempts": 0, "refused": 0}
-    names = [*CHUNK_SCHEMA, *new]
-    statement = f"INSERT INTO chunks ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - no values
-    # By the driver itself: SQLAlchemy takes longer for a chunk of one event than all of planning.
-    driver: Any = connection.connection.driver_connection
-    for frame in chunks:
-        rows = frame.with_columns(pl.lit(value).alias(name) for name, value in new.items())
-        driver.executemany(statement, rows.select(names).iter_rows())
 
 
 def record_of(rows: pl.DataFrame) -> pl.DataFrame:

@@ -17,8 +17,8 @@ from sqlalchemy.engine import Connection
 from loader import checkpoint as record
 from loader.checkpoint import Row
 from loader.plan.background import Background
-from loader.plan.planner import Destination, Ids, commit_chunks
-from loader.plan.staging import Stager
+from loader.plan.planner import Destination, Ids
+from loader.plan.staging import Stager, commit_chunks
 
 OpenPart = Callable[[str, int], pl.DataFrame]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
+from sqlalchemy.engine import Connection
 
 from loader.plan.background import Background
 from loader.plan.chunking import Room, chunk_ends
@@ -227,6 +229,18 @@ class Stager:
             # Between two events of one user, and between two users, stands one comma all the same.
             total += users + groups * self._room.user_envelope
         return total
+
+
+def commit_chunks(connection: Connection, run: str, destination: str, chunks: Sequence[pl.DataFrame]) -> None:
+    """Write the chunks of a plan (frames of `CHUNK_SCHEMA`), all pending."""
+    new = {"run": run, "destination": destination, "status": "pending", "doubted": 0, "attempts": 0, "refused": 0}
+    names = [*CHUNK_SCHEMA, *new]
+    statement = f"INSERT INTO chunks ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - no values
+    # By the driver itself: SQLAlchemy takes longer for a chunk of one event than all of planning.
+    driver: Any = connection.connection.driver_connection
+    for frame in chunks:
+        rows = frame.with_columns(pl.lit(value).alias(name) for name, value in new.items())
+        driver.executemany(statement, rows.select(names).iter_rows())
 
 
 def keeps_users_together(route: Route) -> bool:
