@@ -230,7 +230,7 @@ class Checkpoint(Database):
             return connection.execute(change.values(status="in_doubt", doubted=True, message=words)).rowcount
 
     def events_by_status(self, run: str) -> dict[str, dict[str, int]]:
-        """Per destination: events in chunks of each status, `refused` ones in sent chunks, chunks, requests, tokens."""
+        """Per destination: events in chunks of each status, `refused` ones, chunks, requests, tokens."""
         c = chunks.c
         left = sa.func.sum(c.events - c.refused)
         query = sa.select(

@@ -42,6 +42,7 @@ class RowWriter(Numbered):
     quarter of Parquet, and are not synced."""
 
     folder_name = ROWS
+    # They wait in memory until a file is full.
     rows_per_file = 40_000
 
     @staticmethod

@@ -274,8 +274,8 @@ class Route(ABC):
     ordered: bool = True
     # Requests a second that the provider publishes; None where it publishes none.
     rate: float | None = None
-    # Requests under way at once, where the mapping is silent: as many chunks may be in doubt. With so many a hundred
-    # requests a second are within reach where an answer takes a third of one.
+    # Requests under way at once, where the mapping is silent: as many chunks may be in doubt. With so many a rate of a
+    # hundred a second is within reach where an answer takes a third of a second.
     concurrency: int = 32
     # Seconds to wait at least after a 429.
     floor: float = 1.0

@@ -114,6 +114,7 @@ class HttpClient:
             if len(self._bare) >= MOST_TARGETS:
                 self._bare.clear()
             self._bare[target] = bare
+        # Made by httpx, each part would be copied once more.
         leaving = object.__new__(httpx.Request)
         vars(leaving).update(vars(bare), stream=httpx.ByteStream(request.body))
         return leaving

@@ -121,8 +121,7 @@ class Postgres(Database):
             written = ClientCursor(driver).mogrify(statement, query.params)
             kinds = [_kind(driver.adapters.types.get(code), code) for code in codes]
             named = list(zip(columns, kinds, strict=True))
-            arrow = postgres_arrow.ArrowRows(driver, named, rows)
-            with closing(arrow):
+            with closing(postgres_arrow.ArrowRows(driver, named, rows)) as arrow:
                 if arrow.start(_SETTINGS, written, query.cursor):
                     # The other connection has taken over the snapshot.
                     connection.close()
