@@ -33,6 +33,9 @@ PART_SCHEMA: dict[str, pl.DataType] = {
 # `destination`: null where the row made no event at all. `record`: the row itself as a JSON object.
 REJECTION_SCHEMA: dict[str, pl.DataType] = {**SCHEMA, "destination": pl.String(), "record": pl.String()}
 
+# Rows of a file that are written and read side by side.
+_ROW_GROUP = 10_000
+
 # No space left on device, file too large, disk quota exceeded.
 _FULL = ("os error 28", "os error 27", "os error 122", "Errno 28", "Errno 27", "Errno 122")
 
@@ -61,7 +64,7 @@ def write_durably(frame: pl.DataFrame, path: Path) -> None:
     unfinished, checksum = path.with_suffix(".unfinished"), path.with_suffix(".sha256")
     with writing_to(path):
         make_folder(path.parent)
-        frame.write_parquet(unfinished, compression="lz4", statistics=False)
+        frame.write_parquet(unfinished, compression="lz4", statistics=False, row_group_size=_ROW_GROUP)
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -75,7 +78,8 @@ def write_durably(frame: pl.DataFrame, path: Path) -> None:
 
 def open_part(run_folder: Path, destination: str, number: int) -> pl.DataFrame:
     """The events of a part (`PART_SCHEMA`), in the order of the plan. Raises StateError if it is missing or damaged."""
-    return _read(part_path(run_folder, destination, number), "restore it, or drop the rest with `loader cancel`")
+    events = _read(part_path(run_folder, destination, number), "restore it, or drop the rest with `loader cancel`")
+    return events.with_columns(pl.col("chunk").set_sorted())
 
 
 def _read(path: Path, way_out: str) -> pl.DataFrame:

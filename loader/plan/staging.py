@@ -194,7 +194,9 @@ class Stager:
         self._parts += 1
         lengths = pl.Series([end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)])
         numbers = pl.int_range(self._chunks + 1, self._chunks + len(ends) + 1, dtype=pl.UInt32, eager=True)
-        part = events.slice(0, ends[-1]).select(numbers.repeat_by(lengths).explode().alias("chunk"), pl.all())
+        # In order, and known to be: grouping by them takes a fifth of the time.
+        chunk = numbers.repeat_by(lengths).explode().set_sorted().alias("chunk")
+        part = events.slice(0, ends[-1]).select(chunk, pl.all())
         self.staged.chunks.append(self._chunks_of(part))
         self._chunks += len(ends)
         self._positions += len(part)
