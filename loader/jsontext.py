@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -36,6 +36,8 @@ class Native:
 
 # A member of an object: a value that polars may encode, or JSON text.
 Member = Native | pl.Expr
+# Those of an object with their keys, in order.
+Members = Sequence[tuple[str, Member]]
 
 
 def text(expr: pl.Expr) -> pl.Expr:
@@ -156,7 +158,7 @@ def present(expr: pl.Expr) -> Member:
     return Native(expr, pl.String(), always=True)
 
 
-def nested(members: Sequence[tuple[str, Member]]) -> Member:
+def nested(members: Members) -> Member:
     """An object as a member of another, `{}` where it has no member."""
     natives = _natives(members)
     if natives is None:
@@ -164,7 +166,7 @@ def nested(members: Sequence[tuple[str, Member]]) -> Member:
     return Native(_struct(natives), _struct_type(natives), always=True, members=natives)
 
 
-def inner(members: Sequence[tuple[str, Member]]) -> Member:
+def inner(members: Members) -> Member:
     """An object as a member of another, null where it has no member."""
     natives = _natives(members)
     if natives is None:
@@ -174,14 +176,17 @@ def inner(members: Sequence[tuple[str, Member]]) -> Member:
     return Native(pl.when(some).then(_struct(natives)), _struct_type(natives), members=natives)
 
 
-def obj(members: Sequence[tuple[str, Member]]) -> pl.Expr:
-    """The JSON object of `(key, value)` members, without those that are null."""
+def obj(members: Members, full: Collection[str] = ()) -> pl.Expr:
+    """The JSON object of `(key, value)` members, without those that are null.
+
+    `full`: columns without a null; the text is the same without knowing them, and takes longer.
+    """
     natives = _natives(members)
     if natives is not None:
-        return _without_nulls(_struct(natives).struct.json_encode(), _objects_of(natives))
+        return _without_nulls(_struct(natives).struct.json_encode(), _objects_of(natives, full))
     if not members:
         return pl.lit("{}")
-    parts = [part for _, together in groupby(members, key=_is_plain) for part in _members(together)]
+    parts = [part for _, together in groupby(members, key=_is_plain) for part in _members(together, full)]
     joined = pl.concat_str(*parts, ignore_nulls=True).str.strip_prefix(",")
     return pl.concat_str(pl.lit("{"), joined, pl.lit("}"))
 
@@ -191,14 +196,14 @@ def _is_plain(member: tuple[str, Member]) -> bool:
     return isinstance(given, Native) and _PLAIN_KEY.fullmatch(key) is not None
 
 
-def _members(together: Iterable[tuple[str, Member]]) -> list[pl.Expr]:
+def _members(together: Iterable[tuple[str, Member]], full: Collection[str]) -> list[pl.Expr]:
     """Members that stand together, each with a comma before it, null where there is none; what polars may encode is
     encoded at once."""
     members = list(together)
     natives = _natives(members)
     if natives is None or len(natives) == 1:
         return [pl.concat_str(pl.lit(f",{literal(key)}:"), _text_of(given)) for key, given in members]
-    written = _without_nulls(_struct(natives).struct.json_encode(), _objects_of(natives))
+    written = _without_nulls(_struct(natives).struct.json_encode(), _objects_of(natives, full))
     inside = written.str.strip_prefix("{").str.strip_suffix("}")
     return [pl.concat_str(pl.when(written != "{}").then(pl.lit(",")), inside, ignore_nulls=True)]
 
@@ -207,7 +212,7 @@ def _text_of(given: Member) -> pl.Expr:
     return value(given.expr, given.dtype) if isinstance(given, Native) else given
 
 
-def _natives(members: Sequence[tuple[str, Member]]) -> dict[str, Native] | None:
+def _natives(members: Members) -> dict[str, Native] | None:
     """The members, if all may be left to polars' encoder."""
     found = {key: given for key, given in members if isinstance(given, Native) and _PLAIN_KEY.fullmatch(key)}
     return found if members and len(found) == len(members) else None
@@ -268,11 +273,18 @@ def _without_nulls(written: pl.Expr, objects: Iterable[_Object]) -> pl.Expr:
     return written
 
 
-def _objects_of(natives: Mapping[str, Native]) -> Iterator[_Object]:
+def _objects_of(natives: Mapping[str, Native], full: Collection[str]) -> Iterator[_Object]:
     """The object that is made of `natives`, and those inside."""
-    yield [(key, not native.always) for key, native in natives.items()]
+    yield [(key, not _is_there(native, full)) for key, native in natives.items()]
     for native in natives.values():
-        yield from _objects(native.dtype) if native.members is None else _objects_of(native.members)
+        yield from _objects(native.dtype) if native.members is None else _objects_of(native.members, full)
+
+
+def _is_there(native: Native, full: Collection[str]) -> bool:
+    """Whether it is known never to be null."""
+    if native.members is not None and not native.always:
+        return any(_is_there(member, full) for member in native.members.values())
+    return native.always or (native.expr.meta.is_column() and native.expr.meta.output_name() in full)
 
 
 def _objects(dtype: pl.DataType) -> Iterator[_Object]:

@@ -101,6 +101,10 @@ def test_an_object_encoded_at_once_is_the_one_written_member_by_member(data: st.
     assert [json.loads(text) for text in found] == [{"always": "x", "inner": inner} for inner in expected]
     found = frame.with_columns(found=jsontext.obj(empty)).get_column("found")
     assert [json.loads(text) for text in found] == [{"inner": inner} for inner in expected]
+    full = [name for name in frame.columns if not frame[name].null_count()]
+    for some in (members, nested, empty):
+        knowing, without = (frame.with_columns(found=jsontext.obj(some, known))["found"] for known in (full, ()))
+        assert knowing.to_list() == without.to_list()
 
 
 @pytest.mark.parametrize("more", [0, 20])

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from loader.jsontext import to_the_second
+from loader.jsontext import obj, to_the_second
 from loader.providers.base import Check, Encoded, LateEvents, Window, written
 from loader.rejection import ROW, SCHEMA, empty, reject
 
@@ -36,7 +36,8 @@ def encode(
     frame, rejected, late = _keep_window(frame, window, late_events, now)
     watched = window is not None and window.past is not None and "time" in frame.columns and late_events != "send"
     frame = frame.with_columns(to_the_second(frame.get_column(name)).alias(written(name)) for name in encoded.times)
-    event = encoded.event if encoded.whole is None or not _whole_seconds(frame) else encoded.whole
+    members = encoded.event if encoded.whole is None or not _whole_seconds(frame) else encoded.whole
+    full = {name for name in frame.columns if frame.get_column(name).null_count() == 0}
     checks = dict(enumerate(encoded.checks))
     always = {at: check for at, check in list(checks.items())[:TOGETHER] if not check.from_bytes}
     result = (
@@ -46,7 +47,7 @@ def encode(
             id=pl.col("id") if "id" in frame.columns else pl.lit(None, pl.String),
             time=pl.col("time").dt.timestamp("us") if watched else pl.lit(None, pl.Int64),
             user=encoded.user,
-            event=event,
+            event=obj(members, full),
             **_broken(always),
         )
         .collect(engine="in-memory")

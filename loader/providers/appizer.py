@@ -100,12 +100,11 @@ class Batch(Route):
         for key, column in (("ip", "ip"), ("ua", "user_agent")):
             if column in columns:
                 members.append((key, jsontext.member(pl.col(column), columns[column])))
-        event = jsontext.obj(members)
-        size = event.str.len_bytes()
+        size = jsontext.obj(members).str.len_bytes()
         words = f"the event: {{size}} bytes, the loader sends at most {BODY_BYTES} in a request"
         most = BODY_BYTES - len(self.envelope)
         check = over("event", size > most, words, size=size, from_bytes=most)
-        return Encoded(event=event, user=pl.lit(None, pl.String), checks=[check])
+        return Encoded(event=members, user=pl.lit(None, pl.String), checks=[check])
 
     def request(self, settings: AppizerSettings, body: bytes, user: str | None) -> Request:
         """See `Route.request`."""

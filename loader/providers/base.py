@@ -22,6 +22,7 @@ import orjson
 import polars as pl
 from pydantic import AfterValidator, Field, SecretStr
 
+from loader import jsontext
 from loader.settings import Duration, Rate, Settings
 
 LateEvents = Literal["stop", "reject", "omit_time", "send"]
@@ -140,16 +141,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Encoded:
-    """`event`: String, the event's JSON text as it stands in a request. `user`: String, the JSON text of the user for a
-    route that groups by user, is `ordered` or has `users_per_call`, else null. `checks`: over the same columns.
+    """`event`: the members of the event's JSON object as it stands in a request. `user`: String, the JSON text of the
+    user for a route that groups by user, is `ordered` or has `users_per_call`, else null. `checks`: over the same columns.
     `times`: columns of times whose texts (`jsontext.to_the_second`) `event` finds in the column `written(column)`.
     `whole`: gives the same text as `event` in less time, where no time of the frame has a fraction of a second."""
 
-    event: pl.Expr
+    event: jsontext.Members
     user: pl.Expr
     checks: Sequence[Check] = ()
     times: Sequence[str] = ()
-    whole: pl.Expr | None = None
+    whole: jsontext.Members | None = None
 
 
 def written(column: str) -> str:

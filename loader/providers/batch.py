@@ -166,7 +166,7 @@ class _TrackEvents(Route):
         if "tags" in columns:
             members.append(("tags", jsontext.member(pl.col("tags"), columns["tags"])))
         return Encoded(
-            event=jsontext.obj(members),
+            event=members,
             user=jsontext.text(pl.col("user")),
             checks=self._checks(columns, attributes),
             times=[column for column, dtype in columns.items() if isinstance(dtype, pl.Datetime)],

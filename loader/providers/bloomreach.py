@@ -174,10 +174,9 @@ class Commands(_Track):
         """See `Route.encode`; the number of the row is the `command_id` by which its result is found."""
         name = pl.lit("customers/events" if "name" in columns else "customers")
 
-        def command(data: jsontext.Member) -> pl.Expr:
-            members = [("name", jsontext.present(name)), ("data", data)]
-            members.append(("command_id", jsontext.present(pl.col(ROW).cast(pl.String))))
-            return jsontext.obj(members)
+        def command(data: jsontext.Member) -> jsontext.Members:
+            number = jsontext.present(pl.col(ROW).cast(pl.String))
+            return [("name", jsontext.present(name)), ("data", data), ("command_id", number)]
 
         event, whole = (command(jsontext.nested(_message(columns, whole=whole))) for whole in (False, True))
         return _encoded(event, whole, _checks(columns, empty_properties=self.empty_properties))
@@ -230,7 +229,7 @@ class Single(_Track):
 
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
         """See `Route.encode`."""
-        event, whole = (jsontext.obj(_message(columns, whole=whole)) for whole in (False, True))
+        event, whole = (_message(columns, whole=whole) for whole in (False, True))
         return _encoded(event, whole, _checks(columns, empty_properties=self.empty_properties))
 
     def request(self, settings: BloomreachSettings, body: bytes, user: str | None) -> Request:
@@ -283,14 +282,14 @@ def _failure(answer: Answer, said: object) -> Receipt:
     return common_failure(answer, documented=isinstance(said, dict) or not answer.body)
 
 
-def _encoded(event: pl.Expr, whole: pl.Expr, checks: Sequence[Check]) -> Encoded:
-    size = event.str.len_bytes()
+def _encoded(event: jsontext.Members, whole: jsontext.Members, checks: Sequence[Check]) -> Encoded:
+    size = jsontext.obj(event).str.len_bytes()
     words = f"the event: {{size}} bytes, Bloomreach takes less than {MESSAGE_BYTES}"
     too_large = over("event", size >= MESSAGE_BYTES, words, size=size, from_bytes=MESSAGE_BYTES)
     return Encoded(event, pl.lit(None, pl.String), [*checks, too_large], whole=whole)
 
 
-def _message(columns: Mapping[str, pl.DataType], *, whole: bool) -> list[tuple[str, jsontext.Member]]:
+def _message(columns: Mapping[str, pl.DataType], *, whole: bool) -> jsontext.Members:
     """The data of an event (ADD_EVENT), or of a customer where there is no `name` (UPDATE_CUSTOMER). `whole`: no time
     has a fraction of a second."""
     others = _other_ids(columns)

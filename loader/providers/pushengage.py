@@ -125,7 +125,7 @@ class Single(Route):
             words = f"properties: {{size}} bytes, PushEngage takes at most {DATA_BYTES} in `data`"
             checks.append(over("properties", size > DATA_BYTES, words, size=size, from_bytes=DATA_BYTES))
         user = pl.coalesce(jsontext.text(given.expr) for _, given in ids)
-        return Encoded(event=jsontext.obj(members), user=user, checks=checks)
+        return Encoded(event=members, user=user, checks=checks)
 
     def request(self, settings: PushEngageSettings, body: bytes, user: str | None) -> Request:
         """See `Route.request`."""

@@ -22,9 +22,9 @@ def coded(late_events: LateEvents) -> tuple[list[int], list[int | None], list[in
         {ROW: list(range(len(TIMES))), "time": [NOW - timedelta(seconds=ago) for ago in TIMES]},
         schema={ROW: pl.UInt64, "time": pl.Datetime("us", "UTC")},
     )
-    text = pl.col("time").is_null().cast(pl.String)
-    found = encode(frame, Encoded(text, pl.lit(None, pl.String)), HOUR, late_events, NOW)
-    times = [None if event == "true" else 0 for event in found.events["event"]]
+    members = [("omitted", pl.col("time").is_null().cast(pl.String))]
+    found = encode(frame, Encoded(members, pl.lit(None, pl.String)), HOUR, late_events, NOW)
+    times = [None if event == '{"omitted":true}' else 0 for event in found.events["event"]]
     return found.events["row"].to_list(), times, found.rejected["row"].to_list(), found.late
 
 
