@@ -183,7 +183,7 @@ def obj(members: Members, full: Collection[str] = ()) -> pl.Expr:
     """
     natives = _natives(members)
     if natives is not None:
-        return _without_nulls(_struct(natives).struct.json_encode(), _objects_of(natives, full))
+        return _without_nulls(_struct(natives, full).struct.json_encode(), _objects_of(natives, full))
     if not members:
         return pl.lit("{}")
     parts = [part for _, together in groupby(members, key=_is_plain) for part in _members(together, full)]
@@ -203,7 +203,7 @@ def _members(together: Iterable[tuple[str, Member]], full: Collection[str]) -> l
     natives = _natives(members)
     if natives is None or len(natives) == 1:
         return [pl.concat_str(pl.lit(f",{literal(key)}:"), _text_of(given)) for key, given in members]
-    written = _without_nulls(_struct(natives).struct.json_encode(), _objects_of(natives, full))
+    written = _without_nulls(_struct(natives, full).struct.json_encode(), _objects_of(natives, full))
     inside = written.str.strip_prefix("{").str.strip_suffix("}")
     return [pl.concat_str(pl.when(written != "{}").then(pl.lit(",")), inside, ignore_nulls=True)]
 
@@ -218,8 +218,15 @@ def _natives(members: Members) -> dict[str, Native] | None:
     return found if members and len(found) == len(members) else None
 
 
-def _struct(natives: dict[str, Native]) -> pl.Expr:
-    return pl.struct([native.expr.alias(key) for key, native in natives.items()])
+def _struct(natives: Mapping[str, Native], full: Collection[str] = ()) -> pl.Expr:
+    return pl.struct([_expr(native, full).alias(key) for key, native in natives.items()])
+
+
+def _expr(native: Native, full: Collection[str]) -> pl.Expr:
+    # An object of which a member is there need not be looked at to know that it is.
+    if native.members is not None and _is_there(native, full):
+        return _struct(native.members, full)
+    return native.expr
 
 
 def _struct_type(natives: dict[str, Native]) -> pl.Struct:

@@ -141,8 +141,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Encoded:
-    """`event`: the members of the event's JSON object as it stands in a request. `user`: String, the JSON text of the
-    user for a route that groups by user, is `ordered` or has `users_per_call`, else null. `checks`: over the same columns.
+    """`event`: the members of the event's JSON object as it stands in a request. `user`: String, the user's JSON text
+    for a route that groups by user, is `ordered` or has `users_per_call`, else null. `checks`: over the same columns.
     `times`: columns of times whose texts (`jsontext.to_the_second`) `event` finds in the column `written(column)`.
     `whole`: gives the same text as `event` in less time, where no time of the frame has a fraction of a second."""
 
