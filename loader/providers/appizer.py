@@ -21,7 +21,6 @@ from loader.providers.base import (
     Credential,
     DestinationSettings,
     Encoded,
-    Envelope,
     EventField,
     Limit,
     Outcome,
@@ -36,6 +35,7 @@ from loader.providers.base import (
     over,
     parse_json,
 )
+from loader.providers.envelope import Envelope
 
 BATCH_TRACK = "https://docs.appizer.com/docs/api/endpoints/events/batch-track"
 RATE_LIMITS = "https://docs.appizer.com/docs/api/rate-limits"

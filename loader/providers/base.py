@@ -23,6 +23,7 @@ import polars as pl
 from pydantic import AfterValidator, Field, SecretStr
 
 from loader import jsontext
+from loader.providers.envelope import Envelope
 from loader.settings import Duration, Rate, Settings
 
 LateEvents = Literal["stop", "reject", "omit_time", "send"]
@@ -201,61 +202,6 @@ class Receipt:
     refused: Mapping[int, str] = field(default_factory=dict)
     wait: float | None = None
     message: str = ""
-
-
-@dataclass(frozen=True)
-class Envelope:
-    """What stands around the events of a request: `before`, the events with commas between them, `after`.
-
-    Where a user stands once in a body, with all its events, `user` is the text before the user, that between the user
-    and its events, and that after them.
-    """
-
-    before: str = ""
-    after: str = ""
-    user: tuple[str, str, str] | None = None
-
-    def __len__(self) -> int:
-        """Bytes of a body around its events and users; a comma between two events comes on top."""
-        return len(f"{self.before}{self.after}".encode())
-
-    @property
-    def user_bytes(self) -> int:
-        """Bytes around the events of one user, the user's own JSON text apart."""
-        return len("".join(self.user or ()).encode())
-
-    def bodies(self, events: pl.DataFrame) -> pl.DataFrame:
-        """`chunk` and `body` (Binary) of events with the columns `chunk`, `user` and `event` (JSON texts, String).
-
-        The events of a chunk, and those of a user inside it, stand together. Same input, same bytes.
-        """
-        pieces = events.lazy().select("chunk", "user", piece="event")
-        between, after = ",", self.after
-        if self.user is not None:
-            opening, middle, closing = self.user
-            start = (
-                pl.when(_changes("chunk"))
-                .then(pl.concat_str(pl.lit(opening), "user", pl.lit(middle)))
-                .when(_changes("user"))
-                .then(pl.concat_str(pl.lit(f"{closing},{opening}"), "user", pl.lit(middle)))
-                .otherwise(pl.lit(","))
-            )
-            pieces = pieces.with_columns(piece=pl.concat_str(start, "piece"))
-            between, after = "", closing + self.after
-        joined = pieces.group_by("chunk", maintain_order=True).agg(pl.col("piece").str.join(between))
-        body = pl.concat_str(pl.lit(self.before), "piece", pl.lit(after)).cast(pl.Binary)
-        return joined.select("chunk", body=body).collect(engine="in-memory")
-
-    def body(self, users: Sequence[str | None], events: Sequence[str]) -> bytes:
-        """The body of one request."""
-        columns = {"user": pl.Series(users, dtype=pl.String), "event": pl.Series(events, dtype=pl.String)}
-        found: bytes = self.bodies(pl.DataFrame(columns).with_columns(chunk=pl.lit(1))).item(0, "body")
-        return found
-
-
-def _changes(column: str) -> pl.Expr:
-    """Whether the row before has another value in `column`, or there is none."""
-    return pl.col(column).ne_missing(pl.col(column).shift(1)) | (pl.int_range(pl.len()) == 0)
 
 
 class Route(ABC):

@@ -27,7 +27,6 @@ from loader.providers.base import (
     Credential,
     DestinationSettings,
     Encoded,
-    Envelope,
     EventField,
     Limit,
     Outcome,
@@ -41,6 +40,7 @@ from loader.providers.base import (
     parse_json,
     written,
 )
+from loader.providers.envelope import Envelope
 
 TRACK = "https://doc.batch.com/developer/api/mep/trigger-events-api/track-events"
 PARAMETERS = "https://doc.batch.com/developer/api/mep/trigger-events-api/parameters"

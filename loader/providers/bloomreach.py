@@ -37,7 +37,6 @@ from loader.providers.base import (
     Credential,
     DestinationSettings,
     Encoded,
-    Envelope,
     InDoubt,
     Limit,
     Outcome,
@@ -51,6 +50,7 @@ from loader.providers.base import (
     parse_json,
     plain,
 )
+from loader.providers.envelope import Envelope
 from loader.rejection import ROW
 
 BATCH_COMMANDS = "https://documentation.bloomreach.com/engagement/reference/batch-commands-2"

@@ -23,7 +23,6 @@ from loader.providers.base import (
     Credential,
     DestinationSettings,
     Encoded,
-    Envelope,
     Limit,
     Outcome,
     Provider,
@@ -37,6 +36,7 @@ from loader.providers.base import (
     parse_json,
     plain,
 )
+from loader.providers.envelope import Envelope
 
 TRACK = "https://www.pushengage.com/api/rest-api/events/track-event"
 READ = "2026-11-20"

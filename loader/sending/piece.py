@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from loader.checkpoint import Pending
-from loader.providers.base import Envelope
+from loader.providers.envelope import Envelope
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import polars as pl
 
-from loader.providers.base import Envelope
+from loader.providers.envelope import Envelope
 from loader.sending.piece import Part, Piece
 
 
