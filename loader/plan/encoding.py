@@ -52,8 +52,12 @@ def encode(
         )
         .collect(engine="in-memory")
     )
-    longest = result.get_column("event").str.len_bytes().max()
-    needed = [at for at, check in checks.items() if isinstance(longest, int) and check.from_bytes <= longest]
+    longest = _longest(result, "event")
+    needed = [
+        at
+        for at, check in checks.items()
+        if check.from_bytes <= (longest if check.text is None else _longest(frame, check.text))
+    ]
     refusals = [rejected]
     failed = pl.repeat(False, len(result), eager=True)
     for first in range(0, len(needed), TOGETHER):
@@ -69,6 +73,12 @@ def encode(
                 failed = failed | mask
     events = result.select("row", "id", "time", "user", "event")
     return Coded(events.filter(~failed) if failed.any() else events, pl.concat(refusals), late)
+
+
+def _longest(frame: pl.DataFrame, column: str) -> int:
+    """Bytes of the longest text of a column, -1 where there is none."""
+    found = frame.get_column(column).str.len_bytes().max()
+    return found if isinstance(found, int) else -1
 
 
 def _broken(checks: Mapping[int, Check]) -> dict[str, pl.Expr]:

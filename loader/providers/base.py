@@ -11,7 +11,7 @@ import ipaddress
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -128,7 +128,7 @@ class Check:
 
     `broken`: Boolean, true where the event breaks the limit. `message` may contain `{value}`, which stands for the
     `value` that breaks it, or `{size}`, for what was measured. `from_bytes`: only events of at least so many bytes can
-    break it, so that others need not be measured again.
+    break it, or, with `text`, only events whose text in that column has so many; others need not be measured.
     """
 
     broken: pl.Expr
@@ -138,6 +138,7 @@ class Check:
     value: pl.Expr | None = None
     size: pl.Expr | None = None
     from_bytes: int = 0
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -291,6 +292,12 @@ def over(
 ) -> Check:
     """A check for a value over a limit of the provider."""
     return Check(broken, "over_limit", column, message, value, size, from_bytes)
+
+
+def longer(column: str, most: int, message: str) -> Check:
+    """A check for a text of more than `most` characters."""
+    text = pl.col(column)
+    return replace(over(column, text.str.len_chars() > most, message, text, from_bytes=most + 1), text=column)
 
 
 def parse_json(body: bytes) -> Any:

@@ -36,6 +36,7 @@ from loader.providers.base import (
     Route,
     Window,
     common_failure,
+    longer,
     over,
     parse_json,
     written,
@@ -173,10 +174,7 @@ class _TrackEvents(Route):
         )
 
     def _checks(self, columns: Mapping[str, pl.DataType], attributes: Mapping[str, pl.DataType]) -> list[Check]:
-        user = pl.col("user")
-        checks = [
-            over("user", user.str.len_chars() > USER, f"user: over {USER} characters, the most that Batch takes", user),
-        ]
+        checks = [longer("user", USER, f"user: over {USER} characters, the most that Batch takes")]
         if not self.any_name:
             words = (
                 f"name: '{{value}}' is not made of 1 to {NAME} characters of a-z, 0-9 and _, as Batch's SDKs want it "
@@ -185,19 +183,20 @@ class _TrackEvents(Route):
             unusual = ~pl.col("name").str.contains(rf"^(?:ue\.)?[a-z0-9_]{{1,{NAME}}}$")
             checks.append(Check(unusual, "bad_value", "name", words, pl.col("name")))
         if "label" in columns:
-            label = pl.col("label")
-            checks.append(over("label", label.str.len_chars() > LABEL, f"label: over {LABEL} characters", label))
+            checks.append(longer("label", LABEL, f"label: over {LABEL} characters"))
         if "tags" in columns:
             tags = pl.col("tags")
             longest = tags.list.eval(pl.element().str.len_chars()).list.max()
             checks.append(over("tags", tags.list.len() > TAGS, f"tags: more than {TAGS}", tags.list.join(", ")))
             checks.append(over("tags", longest > TAG, f"tags: a tag over {TAG} characters", tags.list.join(", ")))
         for key, dtype in attributes.items():
-            if dtype == pl.String or is_json(dtype):
-                column = f"properties.{key}"
-                value = pl.col(column).ext.storage() if is_json(dtype) else pl.col(column)
-                words = f"{column}: over {self.attribute_text} characters, the most that Batch takes in an attribute"
-                checks.append(over(column, value.str.len_chars() > self.attribute_text, words, value))
+            column, most = f"properties.{key}", self.attribute_text
+            words = f"{column}: over {most} characters, the most that Batch takes in an attribute"
+            if dtype == pl.String:
+                checks.append(longer(column, most, words))
+            elif is_json(dtype):
+                value = pl.col(column).ext.storage()
+                checks.append(over(column, value.str.len_chars() > most, words, value))
         if len(attributes) > self.attributes:
             present = pl.sum_horizontal(pl.col(f"properties.{key}").is_not_null() for key in attributes)
             words = f"properties: {{size}} attributes, Batch takes at most {self.attributes}"

@@ -32,6 +32,7 @@ from loader.providers.base import (
     Window,
     common_failure,
     excerpt,
+    longer,
     over,
     parse_json,
     plain,
@@ -107,12 +108,7 @@ class Single(Route):
             members.append(("data", jsontext.inner(data)))
         name, size = pl.col("name"), jsontext.obj(data).str.len_bytes()
         checks = [
-            over(
-                "name",
-                name.str.len_chars() > NAME,
-                f"name: over {NAME} characters, the most that PushEngage takes",
-                name,
-            ),
+            longer("name", NAME, f"name: over {NAME} characters, the most that PushEngage takes"),
             Check(
                 name.str.starts_with(RESERVED),
                 "bad_value",
