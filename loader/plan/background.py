@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 # Frames that are read before they are needed. A block of a file gives several at once.
-AHEAD = 3
+AHEAD = 2
 # Files that wait to be written: the bound of memory.
 WAITING = 2
 
