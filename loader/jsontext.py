@@ -179,7 +179,8 @@ def inner(members: Members) -> Member:
 def obj(members: Members, full: Collection[str] = ()) -> pl.Expr:
     """The JSON object of `(key, value)` members, without those that are null.
 
-    `full`: columns without a null; the text is the same without knowing them, and takes longer.
+    `full`: columns without a null; the text is the same without knowing them, and takes longer. NaN and infinity must
+    have been rejected (`finite`).
     """
     natives = _natives(members)
     if natives is not None:

@@ -12,7 +12,8 @@ from loader.jsontext import obj, to_the_second
 from loader.providers.base import Check, Encoded, LateEvents, Window, written
 from loader.rejection import ROW, SCHEMA, empty, reject
 
-# So many checks are made at once: those of thousands of properties would need as much memory as all their rows.
+# So many checks are made at once: those of thousands of properties would need as much memory as all their rows. Those
+# that look at every event are made with its text, the others where they are needed.
 TOGETHER = 500
 
 __all__ = ["Coded", "LateEvents", "encode"]
@@ -36,7 +37,7 @@ def encode(
     frame, rejected, late = _keep_window(frame, window, late_events, now)
     watched = window is not None and window.past is not None and "time" in frame.columns and late_events != "send"
     frame = frame.with_columns(to_the_second(frame.get_column(name)).alias(written(name)) for name in encoded.times)
-    members = encoded.event if encoded.whole is None or not _whole_seconds(frame) else encoded.whole
+    event = encoded.event if encoded.whole is None or not _whole_seconds(frame) else encoded.whole
     full = {name for name in frame.columns if frame.get_column(name).null_count() == 0}
     checks = dict(enumerate(encoded.checks))
     always = {at: check for at, check in list(checks.items())[:TOGETHER] if not check.from_bytes}
@@ -47,7 +48,7 @@ def encode(
             id=pl.col("id") if "id" in frame.columns else pl.lit(None, pl.String),
             time=pl.col("time").dt.timestamp("us") if watched else pl.lit(None, pl.Int64),
             user=encoded.user,
-            event=obj(members, full),
+            event=event if isinstance(event, pl.Expr) else obj(event, full),
             **_broken(always),
         )
         .collect(engine="in-memory")
@@ -56,7 +57,7 @@ def encode(
     needed = [
         at
         for at, check in checks.items()
-        if check.from_bytes <= (longest if check.text is None else _longest(frame, check.text))
+        if check.from_bytes <= (longest if check.texts is None else _longest(frame, check.texts))
     ]
     refusals = [rejected]
     failed = pl.repeat(False, len(result), eager=True)

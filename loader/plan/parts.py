@@ -79,6 +79,7 @@ def write_durably(frame: pl.DataFrame, path: Path) -> None:
 def open_part(run_folder: Path, destination: str, number: int) -> pl.DataFrame:
     """The events of a part (`PART_SCHEMA`), in the order of the plan. Raises StateError if it is missing or damaged."""
     events = _read(part_path(run_folder, destination, number), "restore it, or drop the rest with `loader cancel`")
+    # A part is written in the order of its chunks; grouping relies on it.
     return events.with_columns(pl.col("chunk").set_sorted())
 
 

@@ -1,8 +1,8 @@
 """What a provider is to the rest of the loader: settings, limits as data, and pure functions. No I/O.
 
-A provider is one file with one `Provider`. It has one or more routes; a `Route` turns columns of events into JSON text
-(as polars expressions, so that no event becomes a Python object on the way to the plan), says what stands around the
-texts of a chunk and what makes a request of them, and reads the answer into a `Receipt`.
+A provider is one file with one `Provider`. It has one or more routes; a `Route` says what JSON columns of events become
+(in polars expressions, so that no event becomes a Python object on the way to the plan), what stands around the texts
+of a chunk (`envelope`) and what makes a request of them, and reads the answer into a `Receipt`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ipaddress
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -128,7 +128,7 @@ class Check:
 
     `broken`: Boolean, true where the event breaks the limit. `message` may contain `{value}`, which stands for the
     `value` that breaks it, or `{size}`, for what was measured. `from_bytes`: only events of at least so many bytes can
-    break it, or, with `text`, only events whose text in that column has so many; others need not be measured.
+    break it, or, with `texts`, only those whose text in that column (String) has so many; others need not be measured.
     """
 
     broken: pl.Expr
@@ -138,21 +138,22 @@ class Check:
     value: pl.Expr | None = None
     size: pl.Expr | None = None
     from_bytes: int = 0
-    text: str | None = None
+    texts: str | None = None
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """`event`: the members of the event's JSON object as it stands in a request. `user`: String, the user's JSON text
-    for a route that groups by user, is `ordered` or has `users_per_call`, else null. `checks`: over the same columns.
+    """`event`: what stands in a request: the members of a JSON object, or a text (String) that a provider makes of
+    anything else. `user`: String, the user's JSON text for a route that groups by user, is `ordered` or has
+    `users_per_call`, else null. `checks`: over the same columns.
     `times`: columns of times whose texts (`jsontext.to_the_second`) `event` finds in the column `written(column)`.
     `whole`: gives the same text as `event` in less time, where no time of the frame has a fraction of a second."""
 
-    event: jsontext.Members
+    event: jsontext.Members | pl.Expr
     user: pl.Expr
     checks: Sequence[Check] = ()
     times: Sequence[str] = ()
-    whole: jsontext.Members | None = None
+    whole: jsontext.Members | pl.Expr | None = None
 
 
 def written(column: str) -> str:
@@ -247,7 +248,7 @@ class Route(ABC):
 
     @abstractmethod
     def encode(self, columns: Mapping[str, pl.DataType]) -> Encoded:
-        """Expressions over a frame of events with `columns` (see `loader.mapping`): JSON text, user, checks."""
+        """What a frame of events with `columns` (see `loader.mapping`) becomes, as expressions: JSON, user, checks."""
 
     @abstractmethod
     def request(self, settings: Any, body: bytes, user: str | None) -> Request:
@@ -289,15 +290,16 @@ def over(
     value: pl.Expr | None = None,
     size: pl.Expr | None = None,
     from_bytes: int = 0,
+    texts: str | None = None,
 ) -> Check:
     """A check for a value over a limit of the provider."""
-    return Check(broken, "over_limit", column, message, value, size, from_bytes)
+    return Check(broken, "over_limit", column, message, value, size, from_bytes, texts)
 
 
 def longer(column: str, most: int, message: str) -> Check:
-    """A check for a text of more than `most` characters."""
+    """A check for a text of more than `most` characters in a column of texts (String)."""
     text = pl.col(column)
-    return replace(over(column, text.str.len_chars() > most, message, text, from_bytes=most + 1), text=column)
+    return over(column, text.str.len_chars() > most, message, text, from_bytes=most + 1, texts=column)
 
 
 def parse_json(body: bytes) -> Any:

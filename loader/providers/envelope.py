@@ -35,14 +35,14 @@ class Envelope:
         The events of a chunk, and those of a user inside it, stand together. Same input, same bytes.
         """
         if self.user is None:
-            joined = _joined(events.lazy().select("chunk", piece="event"), ",")
-            body = pl.concat_str(pl.lit(self.before), "piece", pl.lit(self.after))
+            joined = _joined(events.lazy().select("chunk", text="event"), ",")
+            body = pl.concat_str(pl.lit(self.before), "text", pl.lit(self.after))
         else:
             # With all that stands around it, so that the bytes of an event are copied twice and not four times.
             opening, middle, closing = self.user
             first, last, nothing = _changes("chunk", 1), _changes("chunk", -1), pl.lit("")
             opens = first | _changes("user", 1)
-            piece = pl.concat_str(
+            text = pl.concat_str(
                 pl.when(first)
                 .then(pl.lit(self.before + opening))
                 .when(opens)
@@ -53,7 +53,7 @@ class Envelope:
                 "event",
                 pl.when(last).then(pl.lit(closing + self.after)).otherwise(nothing),
             )
-            joined, body = _joined(events.lazy().select("chunk", piece=piece), ""), pl.col("piece")
+            joined, body = _joined(events.lazy().select("chunk", text=text), ""), pl.col("text")
         return joined.select("chunk", body=body.cast(pl.Binary)).collect(engine="in-memory")
 
     def body(self, users: Sequence[str | None], events: Sequence[str]) -> bytes:
@@ -69,6 +69,6 @@ def _changes(column: str, back: int) -> pl.Expr:
     return pl.col(column).ne_missing(pl.col(column).shift(back)) | (pl.int_range(pl.len()) == end)
 
 
-def _joined(pieces: pl.LazyFrame, between: str) -> pl.LazyFrame:
-    """The pieces of each `chunk`, with `between` between them."""
-    return pieces.group_by("chunk", maintain_order=True).agg(pl.col("piece").str.join(between))
+def _joined(texts: pl.LazyFrame, between: str) -> pl.LazyFrame:
+    """The `text`s of each `chunk` in one, with `between` between them."""
+    return texts.group_by("chunk", maintain_order=True).agg(pl.col("text").str.join(between))

@@ -107,6 +107,16 @@ def test_users_and_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "blank", ["", " ", "\t\n", "\x0b\x0c\r", "\x85", "\xa0", "\u1680", "\u2003", "\u2028", "\u3000"]
+)
+@pytest.mark.parametrize("other", ["!", "a", "~", "é", "\U0010ffff"])
+def test_a_user_of_blanks_is_none_whatever_stands_beside_it(tmp_path: Path, blank: str, other: str) -> None:
+    result = mapped(event(tmp_path, "user: u\nname: {const: n}"), frame({"u": [other, blank]}))
+    assert result.events["user"].to_list() == [other]
+    assert result.rejected["message"].to_list() == ["user (u) is blank"]
+
+
+@pytest.mark.parametrize(
     ("value", "column", "text"),
     [
         ("a", pl.Series([9007199254740993]), "9007199254740993"),

@@ -9,7 +9,7 @@ import pytest
 
 from loader.providers import PROVIDERS
 from loader.providers.bloomreach import BloomreachSettings, Commands
-from loader.sending.secrets import sent_forms, without
+from loader.sending.secrets import LONGEST_HINT, sent_forms, without
 
 ID, SECRET, PROJECT = "planted-id", "planted/secret+1=", "planted-project"
 BASIC = base64.b64encode(f"{ID}:{SECRET}".encode()).decode()
@@ -63,6 +63,15 @@ def test_a_long_key_is_hidden_wherever_it_is_cut() -> None:
     key = "".join(f"{n:04d}" for n in range(500))
     for length in (6, 63, 64, 65, 100, 1999, 2000):
         assert without(f"wrong: {key[:length]}", (key,)) == "wrong: ***"
+
+
+@pytest.mark.parametrize("form", ["{}", "\\\\{}", "%{:02x}", "\\u{:04x}", "&#{};", "&#x{:x};"])
+def test_a_key_is_hidden_from_its_fifth_character_on(form: str) -> None:
+    key = "key12345"
+    written = [form.format(character if form.endswith("{}") else ord(character)) for character in key]
+    for shown in range(1, 9):
+        text = "".join(written[:shown])
+        assert without(f"wrong: {text}", (key,)) == f"wrong: {text if shown <= LONGEST_HINT else '***'}"
 
 
 def test_what_cannot_be_a_key_is_not_hidden() -> None:
