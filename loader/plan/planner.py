@@ -218,7 +218,7 @@ class Planner:
 
     def _reject_rows(self, rejected: pl.DataFrame, records: pl.DataFrame) -> None:
         if len(rejected):
-            for reason, count in rejected.group_by("reason").len().iter_rows():
+            for reason, count in rejected.group_by("reason", maintain_order=True).len().iter_rows():
                 self._rows_rejected[reason] += count
             self._rejections.add(rejected, records, None)
 

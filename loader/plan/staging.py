@@ -151,7 +151,7 @@ class Stager:
     def _count(self, rejected: pl.DataFrame) -> None:
         if not len(rejected):
             return
-        for reason, count in rejected.group_by("reason").len().iter_rows():
+        for reason, count in rejected.group_by("reason", maintain_order=True).len().iter_rows():
             self.staged.rejected[reason] += count
 
     def _first_of_each_id(self, frame: pl.DataFrame, taken_rows: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
