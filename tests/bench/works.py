@@ -71,8 +71,8 @@ WORKS = (
         most_megabytes=400,
     ),
     Work("csv-appizer", "csv", "appizer", _MILLION, (Target("script", 4),), most_megabytes=400),
-    Work("csv-bloomreach", "csv", "bloomreach", _MILLION, (Target("script", 3),), most_megabytes=400),
-    Work("csv-pushengage", "csv", "pushengage", _MILLION // 10, (Target("script", 3),)),
+    Work("csv-bloomreach", "csv", "bloomreach", _MILLION, (Target("script", 4),), most_megabytes=400),
+    Work("csv-pushengage", "csv", "pushengage", _MILLION // 10, (Target("script", 4),)),
     Work("far-pushengage", "csv", "pushengage", _MILLION // 100, (), (), 0.1, 64, (640.0, 0.85)),
     Work("parquet-batch", "parquet", "batch", _MILLION, (), ("script",), most_megabytes=400),
     Work(
