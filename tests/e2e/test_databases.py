@@ -20,8 +20,8 @@ from tests.support.proxy import CuttingProxy
 from tests.support.sandbox import RunningSandbox
 
 ROWS = 50_000
-# By which the connections of these tests are known from those of others.
-NAME = f"loader_{uuid4().hex}"
+# By which the connections of a test are known from those of others.
+NAME = ""
 # The rows of `simple_mapping`; row 30,000 waits, so that there is a moment half-way through.
 QUERIES = {
     "postgres": f"""SELECT n AS number, (n % 7)\\:\\:text AS "user", '2026-03-01T10:00:00Z' AS at,
@@ -34,6 +34,12 @@ HALF_WAY = {
     "mysql": "SELECT id FROM information_schema.processlist WHERE state = 'User sleep' AND info LIKE '%%{}%%'",
 }
 KILL = {"postgres": "SELECT pg_terminate_backend({})", "mysql": "KILL CONNECTION {}"}
+
+
+@pytest.fixture(autouse=True)
+def name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name of its own for each test: a database may go on for a while with a query that nobody waits for any more."""
+    monkeypatch.setattr(f"{__name__}.NAME", f"loader_{uuid4().hex}")
 
 
 @pytest.fixture(params=["postgres", "postgres-copy", "mysql"])
