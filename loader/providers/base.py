@@ -290,16 +290,16 @@ def over(
     value: pl.Expr | None = None,
     size: pl.Expr | None = None,
     from_bytes: int = 0,
-    texts: str | None = None,
 ) -> Check:
     """A check for a value over a limit of the provider."""
-    return Check(broken, "over_limit", column, message, value, size, from_bytes, texts)
+    return Check(broken, "over_limit", column, message, value, size, from_bytes)
 
 
 def longer(column: str, most: int, message: str) -> Check:
     """A check for a text of more than `most` characters in a column of texts (String)."""
     text = pl.col(column)
-    return over(column, text.str.len_chars() > most, message, text, from_bytes=most + 1, texts=column)
+    broken = text.str.len_chars() > most
+    return Check(broken, "over_limit", column, message, text, from_bytes=most + 1, texts=column)
 
 
 def parse_json(body: bytes) -> Any:

@@ -9,12 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.plan import encode
 from loader.providers import PROVIDERS
-from loader.providers.base import Encoded
 from loader.providers.envelope import Envelope
-from loader.rejection import ROW
-from tests.providers.test_events import NOW
 
 texts = st.text(st.characters(codec="utf-8"), max_size=4)
 Event = tuple[int, str, str]  # of a chunk, a user and a text
@@ -45,12 +41,3 @@ def test_bodies_are_those_made_chunk_by_chunk(envelope: Envelope, events: list[E
     wanted = expected(envelope, events)
     assert envelope.bodies(frame).rows() == wanted
     assert envelope.bodies(frame.with_columns(pl.col("chunk").set_sorted())).rows() == wanted
-
-
-def test_a_provider_may_write_its_events_itself() -> None:
-    frame = pl.DataFrame({ROW: [1, 2], "name": ["a", None]}, schema={ROW: pl.UInt64, "name": pl.String})
-    written = pl.format("<{}>", pl.col("name").fill_null("nobody"))
-    assert encode(frame, Encoded(written, pl.lit(None, pl.String)), None, "send", NOW).events["event"].to_list() == [
-        "<a>",
-        "<nobody>",
-    ]

@@ -14,7 +14,7 @@ from loader.jsontype import DIGITS, JSON
 from loader.plan import encode
 from loader.plan.encoding import Coded
 from loader.providers import PROVIDERS
-from loader.providers.base import Route
+from loader.providers.base import Encoded, Route
 from loader.providers.batch import BatchSettings
 from loader.providers.bloomreach import MANY_COMMANDS, MANY_SINGLE, BloomreachSettings
 from loader.rejection import ROW
@@ -350,3 +350,12 @@ def test_bloomreach_resends_only_what_it_can_recognise() -> None:
     assert BLOOMREACH.in_doubt({"time": pl.Datetime("us", "UTC")}) == "resend"
     assert BLOOMREACH.in_doubt({}) == "hold"
     assert BATCH.in_doubt({"time": pl.Datetime("us", "UTC")}) == "hold"
+
+
+def test_a_provider_may_write_its_events_itself() -> None:
+    frame = pl.DataFrame({ROW: [1, 2], "name": ["a", None]}, schema={ROW: pl.UInt64, "name": pl.String})
+    written = pl.format("<{}>", pl.col("name").fill_null("nobody"))
+    assert encode(frame, Encoded(written, pl.lit(None, pl.String)), None, "send", NOW).events["event"].to_list() == [
+        "<a>",
+        "<nobody>",
+    ]
